@@ -1,0 +1,1 @@
+"""Fields on disk: readers with one protocol, time pairs, normalisation, writers."""

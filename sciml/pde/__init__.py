@@ -1,0 +1,1 @@
+"""Solvers that generate training data, batched over trajectories, on any torch device."""
