@@ -1,0 +1,219 @@
+"""The layers of scOT: lead-time-conditioned norm, attention block, skip blocks, patch merging and unmerging."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sciml.poseidon.attention import WindowAttention, same_region
+from sciml.poseidon.config import ScOTConfig
+
+_EPS = 1e-5  # embedding, merging and unmerging do not follow layer_norm_eps
+
+Tokens = Float[Tensor, "batch height width channel"]
+LeadTime = Float[Tensor, "batch"]
+
+
+class ConditionalLayerNorm(nn.Module):
+    """Layer norm whose scale and shift are affine in the lead time: (a t + b) * norm(x) + (c t + d).
+
+    Args:
+        width: Token width.
+        eps: Added to the variance.
+
+    Reference:
+        arXiv:2405.19101, equation 6.
+    """
+
+    def __init__(self, width: int, *, eps: float):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Linear(1, width)
+        self.bias = nn.Linear(1, width)
+
+    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+        """Normalise tokens of shape (batch, height, width, channel) at lead times of shape (batch,)."""
+        t = lead_time.reshape(-1, 1, 1, 1).to(x.dtype)
+        normed = F.layer_norm(x, x.shape[-1:], eps=self.eps)
+        return torch.addcmul(self.bias(t), normed, self.weight(t))
+
+
+class PlainLayerNorm(nn.LayerNorm):
+    """Layer norm that ignores the lead time."""
+
+    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+        """Normalise tokens of shape (batch, height, width, channel)."""
+        return super().forward(x)
+
+
+def make_norm(width: int, *, conditional: bool, eps: float) -> ConditionalLayerNorm | PlainLayerNorm:
+    """The norm that a configuration asks for."""
+    return ConditionalLayerNorm(width, eps=eps) if conditional else PlainLayerNorm(width, eps=eps)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: drop a residual branch for whole samples, scale the others by 1 / (1 - rate)."""
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tokens) -> Tokens:
+        """Drop, in training only."""
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = torch.empty(x.shape[0], 1, 1, 1, device=x.device, dtype=x.dtype).bernoulli_(1 - self.rate)
+        return x * keep / (1 - self.rate)
+
+
+class Block(nn.Module):
+    """Residual-post-norm transformer block: x += norm(attention(x)); x += norm(MLP(x)).
+
+    The module names are those of published checkpoints.
+
+    Args:
+        config: The network's settings.
+        width: Token width.
+        heads: Attention heads.
+        window: Window side for the nominal grid.
+        shift: Roll of the windows for the nominal grid, 0 or window // 2.
+        drop_path: Stochastic depth rate.
+
+    Reference:
+        arXiv:2405.19101, equation 5.
+    """
+
+    def __init__(self, config: ScOTConfig, width: int, *, heads: int, window: int, shift: int, drop_path: float):
+        super().__init__()
+        self.window = window
+        self.shift = shift
+        hidden = int(config.mlp_ratio * width)
+        attention = WindowAttention(
+            width,
+            heads=heads,
+            window=window,
+            qkv_bias=config.qkv_bias,
+            dropout=config.attention_probs_dropout_prob,
+        )
+        self.attention = nn.ModuleDict({"self": attention, "output": nn.ModuleDict({"dense": nn.Linear(width, width)})})
+        self.layernorm_before = make_norm(width, conditional=config.use_conditioning, eps=config.layer_norm_eps)
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, hidden)})
+        self.output = nn.ModuleDict({"dense": nn.Linear(hidden, width)})
+        self.layernorm_after = make_norm(width, conditional=config.use_conditioning, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+        """Map tokens of shape (batch, height, width, channel) to the same shape."""
+        x = x + self.drop_path(self.layernorm_before(self._attend(x), lead_time))
+        return x + self.drop_path(self.layernorm_after(self._mlp(x), lead_time))
+
+    def _attend(self, x: Tokens) -> Tokens:
+        height, width = x.shape[1:3]
+        window = min(self.window, height, width)
+        shift = self.shift if max(height, width) > window else 0
+        down, right = -height % window, -width % window
+        # Padded tokens are seen like any other, as in published models.
+        x = F.pad(x, (0, 0, 0, right, 0, down)) if down or right else x
+        grid = (height + down, width + right)
+        visible = None
+        if shift:
+            x = torch.roll(x, (-shift, -shift), dims=(1, 2))
+            visible = same_region(grid, window, shift, x.device)
+        x = rearrange(x, "b (p h) (q w) c -> b (p q) (h w) c", h=window, w=window)
+        x = self.dropout(self.attention["output"]["dense"](self.attention["self"](x, visible)))  # type: ignore[index]
+        x = rearrange(x, "b (p q) (h w) c -> b (p h) (q w) c", h=window, p=grid[0] // window)
+        if shift:
+            x = torch.roll(x, (shift, shift), dims=(1, 2))
+        return x[:, :height, :width] if down or right else x
+
+    def _mlp(self, x: Tokens) -> Tokens:
+        return self.dropout(self.output["dense"](F.gelu(self.intermediate["dense"](x))))
+
+
+class ConvNeXtBlock(nn.Module):
+    """Skip block: x += s * MLP(norm(depthwise 7x7 convolution(x))).
+
+    Args:
+        config: The network's settings.
+        width: Token width.
+
+    Reference:
+        arXiv:2201.03545, figure 4; the norm is conditioned on the lead time.
+    """
+
+    def __init__(self, config: ScOTConfig, width: int):
+        super().__init__()
+        self.dwconv = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        self.norm = make_norm(width, conditional=config.use_conditioning, eps=config.layer_norm_eps)
+        self.pwconv1 = nn.Linear(width, 4 * width)
+        self.pwconv2 = nn.Linear(4 * width, width)
+        self.weight = nn.Parameter(torch.full((width,), 1e-6))
+
+    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+        """Map tokens of shape (batch, height, width, channel) to the same shape."""
+        y = rearrange(self.dwconv(rearrange(x, "b h w c -> b c h w")), "b c h w -> b h w c")
+        y = self.pwconv2(F.gelu(self.pwconv1(self.norm(y, lead_time))))
+        return torch.addcmul(x, self.weight, y)
+
+
+class ResNetBlock(nn.Module):
+    """Skip block: x += norm(convolution(leaky ReLU(norm(convolution(x))))), not conditioned on the lead time."""
+
+    def __init__(self, config: ScOTConfig, width: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+        """Map tokens of shape (batch, height, width, channel) to the same shape."""
+        y = F.leaky_relu(self.bn1(self.conv1(rearrange(x, "b h w c -> b c h w"))))
+        return x + rearrange(self.bn2(self.conv2(y)), "b c h w -> b h w c")
+
+
+class PatchMerging(nn.Module):
+    """Halve the grid and double the width: concatenate 2x2 neighbours, project 4c -> 2c, norm.
+
+    Args:
+        width: Width c of the incoming tokens.
+        conditional: Whether the norm depends on the lead time.
+    """
+
+    def __init__(self, width: int, *, conditional: bool):
+        super().__init__()
+        self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
+        self.norm = make_norm(2 * width, conditional=conditional, eps=_EPS)
+
+    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+        """Map (batch, h, w, c) to (batch, ceil(h / 2), ceil(w / 2), 2 c)."""
+        height, width = x.shape[1:3]
+        if height % 2 or width % 2:
+            x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+        # The column offset runs slowest.
+        x = rearrange(x, "b (h i) (w j) c -> b h w (j i c)", i=2, j=2)
+        return self.norm(self.reduction(x), lead_time)
+
+
+class PatchUnmerging(nn.Module):
+    """Double the grid and halve the width: project c -> 2c, deal out to 2x2 neighbours, norm, mix.
+
+    Args:
+        width: Width c of the incoming tokens.
+        conditional: Whether the norm depends on the lead time.
+    """
+
+    def __init__(self, width: int, *, conditional: bool):
+        super().__init__()
+        self.upsample = nn.Linear(width, 2 * width, bias=False)
+        self.mixup = nn.Linear(width // 2, width // 2, bias=False)
+        self.norm = make_norm(width // 2, conditional=conditional, eps=_EPS)
+
+    def forward(self, x: Tokens, lead_time: LeadTime, grid: tuple[int, int]) -> Tokens:
+        """Map (batch, h, w, c) to (batch, *grid, c / 2); grid is the size before merging, 2h or 2h - 1."""
+        x = rearrange(self.upsample(x), "b h w (i j c) -> b (h i) (w j) c", i=2, j=2)
+        return self.mixup(self.norm(x[:, : grid[0], : grid[1]], lead_time))
