@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sciml.poseidon.biased_attention import biased_attention
+from sciml.poseidon.biased_attention import cosine_attention
 
 _LOGIT_SCALE_MAX = math.log(100.0)
 
@@ -98,20 +98,17 @@ class WindowAttention(nn.Module):
             tokens: Tokens sorted by window, shape (batch, windows, tokens per window, width).
             visible: Which keys a query may see, per window; None lets all see all.
         """
+        bias = self._position_bias(math.isqrt(tokens.shape[2]))[None]
         windows = tokens.shape[1]
-        bias = self._position_bias(math.isqrt(tokens.shape[2]))
-        if visible is not None:
+        if visible is None:
+            tokens = tokens.flatten(0, 1)[:, None]  # windows that share a bias are just more samples
+        else:
             # -200: what published models were trained with. exp(-200) is zero in float32.
             bias = bias + torch.where(visible[:, None], 0.0, -200.0).to(bias.dtype)
-            bias = bias.flatten(0, 1)
-        elif windows > 1:
-            bias = bias.repeat(windows, 1, 1)
-        q, k, v = rearrange(self._project(tokens), "b win n (three h d) -> three b (win h) n d", three=3, h=self.heads)
-        scale = self.logit_scale.clamp(max=_LOGIT_SCALE_MAX).exp().repeat(windows, 1, 1)
-        q = F.normalize(q, dim=-1) * scale
-        k = F.normalize(k, dim=-1)
-        out = biased_attention(q, k, v, bias, dropout=self.dropout if self.training else 0.0)
-        return rearrange(out, "b (win h) n d -> b win n (h d)", h=self.heads)
+        qkv = rearrange(self._project(tokens), "b win n (three h d) -> b win n three h d", three=3, h=self.heads)
+        scale = self.logit_scale.flatten().clamp(max=_LOGIT_SCALE_MAX).exp()
+        out = cosine_attention(qkv, scale, bias, dropout=self.dropout if self.training else 0.0)
+        return rearrange(out, "(b g) win n h d -> b (g win) n (h d)", g=windows if visible is None else 1)
 
     def _project(self, tokens: Tensor) -> Tensor:
         weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
@@ -136,7 +133,7 @@ class WindowAttention(nn.Module):
         offsets = relative_coordinates(window, self.window, device).to(self.logit_scale.dtype)
         table = 16.0 * torch.sigmoid(self.continuous_position_bias_mlp(offsets))
         index = relative_index(window, device)
-        return table.t()[:, index.flatten()].view(self.heads, *index.shape)
+        return table.t().index_select(1, index.flatten()).view(self.heads, *index.shape)
 
     def __getstate__(self):
         return {**self.__dict__, "_memo": None}

@@ -132,11 +132,8 @@ def _download(name: str, *, revision: str | None, local_files_only: bool) -> Pat
             )
         )
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = (
-            "it is not in the local cache and local_files_only is set"
-            if local_files_only
-            else str(error).split("\n")[0]
-        )
+        cached_only = "it is not in the local cache and local_files_only is set"
+        reason = cached_only if local_files_only else str(error).split("\n")[0]
         raise CheckpointError(
             f"{name} (revision {revision or 'main'}) could not be had from the hub: {reason}. Check the name and the "
             "network, or download the repository elsewhere and give its folder."

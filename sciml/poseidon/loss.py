@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -42,7 +43,5 @@ def grouped_relative_loss(
     error, size = (difference.abs(), target.abs()) if p == 1 else (difference.square(), target.square())
     if slices is None:
         return error.mean()
-    ratios = [
-        error[:, a:b].mean() / (size[:, a:b].mean() + _TINY) for a, b in zip(slices[:-1], slices[1:], strict=True)
-    ]
+    ratios = [error[:, a:b].mean() / (size[:, a:b].mean() + _TINY) for a, b in itertools.pairwise(slices)]
     return torch.stack(ratios).mean()

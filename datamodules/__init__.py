@@ -1,0 +1,1 @@
+"""LightningDataModules: from data on disk to batches."""

@@ -1,0 +1,279 @@
+"""Trajectories of PDE solutions on disk: training pairs, and whole trajectories to forecast."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from sciml.data import open_trajectories
+from sciml.data.dataset import PairDataset, identity
+from sciml.data.forecast import ForecastDataset
+from sciml.data.normalise import Normaliser, compute_statistics
+from sciml.data.pairs import AllPairs, FixedInput, Pairs, SteadyPair, split
+from sciml.data.sampler import ResumableBatchSampler
+from sciml.data.spec import FieldSpec, TrajectorySpec
+from sciml.errors import ConfigError
+
+
+class TrajectoryData(L.LightningDataModule):
+    """Training pairs (field at step i, field at step j) and evaluation forecasts from one file of trajectories.
+
+    Training batches have the keys of ``sciml.data.dataset.PairDataset``, evaluation batches those of
+    ``sciml.data.forecast.ForecastDataset``. Splits are cut from the end of the file: training trajectories first, then
+    validation, test last, as the published data prescribe.
+
+    Args:
+        path: File in any layout that ``sciml.open_trajectories`` reads.
+        task: Name of the task, if the file does not say.
+        generate: Arguments of ``sciml.generate`` (with ``task``) to make a missing file; None: it must be there.
+        channels: Names of the fields the network reads and predicts; None: those of the task.
+        channels_in: Names of the fields it reads; None: ``channels``.
+        channels_out: Names of the fields it predicts; None: ``channels``.
+        trajectories: How many to train on, from the start of the file; None: all of the training split.
+        validation: How many to validate with; None: as published, or a tenth.
+        test: How many to test with; None: as published, or a tenth.
+        stride: Steps between the frames that are used. Published: 2.
+        max_steps: Number of strides of the longest pair. Published: 7.
+        transitions: Numbers of strides that a training pair may span; None: all, 0 included.
+        start: Only pairs that start at this step; None: all starts.
+        batch_size: Pairs in a batch of one process.
+        eval_batch_size: Trajectories in a batch of the evaluation.
+        num_workers: Loader processes; 0 reads in the training process.
+        seed: Seed of the sample order, which is a function of seed, epoch and step.
+
+    Raises:
+        ConfigError: a number or name cannot work with the file.
+        LayoutError: the file is missing, and ``generate`` does not say how to make it, or no reader knows it.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        task: str | None = None,
+        generate: Mapping[str, Any] | None = None,
+        channels: Sequence[str] | None = None,
+        channels_in: Sequence[str] | None = None,
+        channels_out: Sequence[str] | None = None,
+        trajectories: int | None = None,
+        validation: int | None = None,
+        test: int | None = None,
+        stride: int = 2,
+        max_steps: int = 7,
+        transitions: Sequence[int] | None = None,
+        start: int | None = None,
+        batch_size: int = 16,
+        eval_batch_size: int = 16,
+        num_workers: int = 0,
+        seed: int = 0,
+    ):
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size), ("stride", stride)):
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"data.{name} is {value!r}; a whole number of at least 1 is expected.")
+        self.path = Path(path)
+        self.task = task
+        self.generate = generate
+        self.channels_in = channels_in or channels
+        self.channels_out = channels_out or channels
+        self.trajectories_train, self.validation, self.test = trajectories, validation, test
+        self.stride, self.max_steps, self.transitions, self.start = stride, max_steps, transitions, start
+        self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
+        self.seed = seed
+        self.spec: TrajectorySpec | None = None
+
+    def prepare_data(self) -> None:
+        """Generate the file if it is missing."""
+        if not (self.generate or {}).get("task") or self.path.exists():
+            return
+        from sciml.pde.generate import InterruptedGeneration, generate
+
+        print(f"Generating {self.path}", flush=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        arguments = dict(self.generate or {})
+        try:
+            generate(arguments.pop("task"), self.path, **arguments)
+        except InterruptedGeneration as stop:
+            print(stop, file=sys.stderr, flush=True)  # the trainer swallows what a KeyboardInterrupt says
+            raise
+
+    def setup(self, stage: str) -> None:
+        """Open the file, cut the splits, find the statistics."""
+        if self.spec is not None:
+            return
+        self.source = open_trajectories(self.path, task=self.task)
+        spec = self.source.spec
+        tenth = max(len(self.source) // 10, 1)
+        counts = (spec.validation, spec.test) if not spec.replica else (None, None)
+        validation = next(n for n in (self.validation, counts[0], tenth) if n is not None)
+        test = next(n for n in (self.test, counts[1], tenth) if n is not None)
+        train, *held_out = split(len(self.source), validation=validation, test=test)
+        self.validation_indices, self.test_indices = held_out
+        if self.trajectories_train is not None and self.trajectories_train > len(train):
+            raise ConfigError(
+                f"data.trajectories={self.trajectories_train}, but {self.path} has {len(self.source)} trajectories, of "
+                f"which {len(train)} are left for training after {validation} for validation and {test} for the test. "
+                "Ask for fewer, or set aside fewer with data.validation and data.test."
+            )
+        self.train_indices = train[: self.trajectories_train]
+
+        names_in = tuple(self.channels_in or spec.inputs)
+        names_out = tuple(self.channels_out or spec.targets)
+        unknown = [f.name for f in spec.select([*names_in, *names_out]) if f.mean is None or f.std is None]
+        if unknown:
+            spec = spec.with_statistics(*compute_statistics(self.source, self.train_indices, channels=unknown))
+        self.spec = spec
+        self.fields_in: tuple[FieldSpec, ...] = spec.select(names_in)
+        self.fields_out: tuple[FieldSpec, ...] = spec.select(names_out)
+        self.normaliser_out = Normaliser.from_fields(self.fields_out, dims=len(spec.shape))
+        self._print_summary()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Grid points of the fields."""
+        return self._spec.shape
+
+    @property
+    def forecast_steps(self) -> np.ndarray:
+        """Steps that the evaluation forecasts."""
+        if self._spec.steady:
+            return np.zeros(1, dtype=int)
+        return (self.start or 0) + self.stride * np.arange(1, self.max_steps + 1)
+
+    @property
+    def forecast_times(self) -> np.ndarray:
+        """Physical time from the initial state to every forecast."""
+        if self._spec.steady:
+            return np.ones(1)
+        times = np.asarray(self._spec.times)
+        return times[self.forecast_steps] - times[self.start or 0]
+
+    @property
+    def autoregressive(self) -> bool:
+        """Whether predictions can be fed back: the first input fields are the predicted ones."""
+        names = [f.name for f in self.fields_in[: len(self.fields_out)]]
+        return not self._spec.steady and names == [f.name for f in self.fields_out]
+
+    def carried(self, fields: Tensor) -> Tensor | None:
+        """The predicted fields at the initial time, normalised as predictions are; None if they are not given."""
+        names = [f.name for f in self.fields_in]
+        if self._spec.steady or any(f.name not in names for f in self.fields_out):
+            return None
+        return fields[:, [names.index(f.name) for f in self.fields_out]]
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of training pairs, from the current step of the run on."""
+        dataset = self._dataset(self._pairs(), self.train_indices)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler = ResumableBatchSampler(len(dataset), self.batch_size, seed=self.seed, rank=rank, world=world)
+        return ResumableLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=identity,
+            position=partial(_position, self.trainer, len(sampler)),
+            **self._workers(),
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """Whole trajectories of the validation split."""
+        return self._forecasts(self.validation_indices)
+
+    def test_dataloader(self) -> DataLoader:
+        """Whole trajectories of the test split."""
+        return self._forecasts(self.test_indices)
+
+    def teardown(self, stage: str) -> None:
+        """Let go of the file."""
+        if self.spec is not None:
+            self.source.close()
+
+    @property
+    def _spec(self) -> TrajectorySpec:
+        if self.spec is None:
+            raise ConfigError("the data are not open yet; call prepare_data() and setup('fit') first.")
+        return self.spec
+
+    def _pairs(self) -> Pairs:
+        if self._spec.steady:
+            return SteadyPair()
+        if self.start is not None:
+            return FixedInput(self.max_steps, stride=self.stride, start=self.start)
+        return AllPairs(self.max_steps, stride=self.stride, transitions=self.transitions)
+
+    def _forecasts(self, indices: range) -> DataLoader:
+        start = FixedInput(self.max_steps, stride=self.stride, start=self.start or 0)
+        dataset = ForecastDataset(self._dataset(SteadyPair() if self._spec.steady else start, indices))
+        return DataLoader(dataset, batch_size=self.eval_batch_size, collate_fn=identity, **self._workers())
+
+    def _dataset(self, pairs: Pairs, indices: range) -> PairDataset:
+        return PairDataset(
+            self.source,
+            pairs,
+            trajectory_indices=indices,
+            channels_in=[f.name for f in self.fields_in],
+            channels_out=[f.name for f in self.fields_out],
+            spec=self._spec,
+        )
+
+    def _workers(self) -> dict[str, Any]:
+        pin = bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda"  # type: ignore[union-attr]
+        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0, "pin_memory": pin}
+
+    def _print_summary(self) -> None:
+        if self.trainer is not None and not self.trainer.is_global_zero:
+            return
+        spec, size = self._spec, " x ".join(map(str, self.shape))
+        names_in, names_out = (", ".join(f.name for f in fields) for fields in (self.fields_in, self.fields_out))
+        pairs = len(self._pairs())
+        print(
+            f"Data: {spec.task or self.path.name} on {size}, {names_in} -> {names_out}; "
+            f"{len(self.train_indices)} trajectories to train on ({len(self.train_indices) * pairs} pairs), "
+            f"{len(self.validation_indices)} to validate, {len(self.test_indices)} to test.",
+            flush=True,
+        )
+
+
+class ResumableLoader(DataLoader):
+    """A loader whose every pass starts where the run stands, so that a resumed epoch goes on with the next batch.
+
+    Args:
+        position: Gives the epoch and the batch of the epoch at which the next pass starts.
+        arguments: Of ``DataLoader``; the batch sampler is a ``ResumableBatchSampler``.
+    """
+
+    def __init__(self, *arguments: Any, position: Any, **keywords: Any):
+        super().__init__(*arguments, **keywords)
+        self.position = position
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        epoch, batch = self.position()
+        self.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        self.batch_sampler.start_at(batch)  # type: ignore[union-attr]
+        return super().__iter__()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing to keep: the position follows from the trainer's step. Tells Lightning that we can resume."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+def _position(trainer: L.Trainer | None, batches: int) -> tuple[int, int]:
+    """Epoch, and batch in the epoch, of the step that the trainer will take next."""
+    if trainer is None or trainer.global_step == 0:
+        return 0, 0
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    accumulate = trainer.accumulate_grad_batches
+    epoch, step = divmod(trainer.global_step, math.ceil(batches / accumulate))
+    return epoch, step * accumulate

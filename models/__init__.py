@@ -1,0 +1,1 @@
+"""LightningModules: from a batch to loss, metrics and optimiser."""
