@@ -6,6 +6,7 @@ Composes the configuration, builds data, model and trainer, fits, tests, and lea
 from __future__ import annotations
 
 import difflib
+import errno
 import logging
 import os
 import re
@@ -22,7 +23,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sciml.errors import CheckpointError, SciMLError
+from sciml.errors import CheckpointError, SciMLError, WriteError
+
+INPUT_ERRORS = (HydraException, OmegaConfBaseException, SciMLError)
 
 
 def run_folder(experiment: str, ckpt_path: str | None, train: bool) -> str:
@@ -97,9 +100,13 @@ def plain_errors() -> Iterator[None]:
     """Say what is wrong with the input in one line, unless HYDRA_FULL_ERROR=1 asks for the whole stack."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException, SciMLError) as error:
-        if "SCIML_PLAIN_ERRORS" not in os.environ:
+    except (*INPUT_ERRORS, OSError) as error:
+        full_disk = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if "SCIML_PLAIN_ERRORS" not in os.environ or not (full_disk or isinstance(error, INPUT_ERRORS)):
             raise
+        if full_disk and not isinstance(error, SciMLError):
+            hint = "free some space and go on with ckpt_path=last"
+            error = WriteError(f"the disk is full ({error}); {hint}, or write elsewhere with hydra.run.dir=FOLDER.")
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, SciMLError):
             cause = cause.__cause__ or cause.__context__

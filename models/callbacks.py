@@ -29,6 +29,7 @@ class GracefulStop(L.Callback):
         self.path = path
         self.resume = resume
         self._signal: signal.Signals | None = None
+        self._stopping = False
         self._handlers: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -45,20 +46,32 @@ class GracefulStop(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop here if a signal has come."""
+        """Save if a signal has come to any process."""
         if trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False):
             trainer.save_checkpoint(self.path)
+            self._stopping = True
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop, now that the metrics of the saved step are written as well."""
+        self._stop(trainer)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop before a validation that nobody waits for."""
+        self._stop(trainer)
+
+    def _stop(self, trainer: L.Trainer) -> None:
+        if self._stopping:
             if trainer.is_global_zero:
-                print(
-                    f"\nStopped after step {trainer.global_step}. Go on with: {self.resume}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                message = f"\nStopped after step {trainer.global_step}. Go on with: {self.resume}"
+                print(message, file=sys.stderr, flush=True)
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Give the signals back."""
         self._restore()
+        self._stop(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Give the signals back."""

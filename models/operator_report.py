@@ -80,7 +80,7 @@ class ForecastErrors:
 
     def final(self, method: str) -> float:
         """Median over samples of the relative L1 error at the last lead time, averaged over the groups that count."""
-        medians = torch.cat(self.relative[method])[:, -1].median(dim=0).values
+        medians = torch.cat(self.relative[method])[:, -1].quantile(0.5, dim=0)
         scored = self.scored()
         return float(medians[scored].mean() if scored else medians.mean())
 
@@ -130,7 +130,13 @@ def describe(errors: ForecastErrors, report: Report) -> None:
             e, a, b = final[:, i], errors.slices[i], errors.slices[i + 1]
             rmse = squared[:, a:b].mean().sqrt().item()
             made_up = "" if i in errors.scored() else " (not in the file)"
-            numbers = [e.median().item(), e.mean().item(), e.max().item(), physical[:, i].median().item(), rmse]
+            numbers = [
+                e.quantile(0.5).item(),
+                e.mean().item(),
+                e.max().item(),
+                physical[:, i].quantile(0.5).item(),
+                rmse,
+            ]
             rows.append([f"{name}, {group}{made_up}", *numbers, units[group]])
     columns = ["forecast", "median", "mean", "worst", "median (physical)", "RMSE", "unit"]
     report.table(columns, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from sciml.version import __version__
 
 # Where every public name lives; imported on first use, so that `import sciml` is instant.
 _HOME = {

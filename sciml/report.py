@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sciml.version import __version__
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -102,9 +104,7 @@ class Report:
 
 def versions(packages: Sequence[str] = ("torch", "lightning", "numpy", "h5py")) -> Mapping[str, str]:
     """Versions of Python, of sciml and of the packages that decide on the numbers of a run."""
-    import sciml
-
-    found = {"python": platform.python_version(), "sciml": sciml.__version__}
+    found = {"python": platform.python_version(), "sciml": __version__}
     for package in packages:
         try:
             found[package] = metadata.version(package)
@@ -114,4 +114,4 @@ def versions(packages: Sequence[str] = ("torch", "lightning", "numpy", "h5py")) 
 
 
 def _format(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:#.4g}" if isinstance(value, float) else str(value)
