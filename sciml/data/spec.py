@@ -61,6 +61,8 @@ class TrajectorySpec:
             steady problems (source -> solution), where the lead time is 1.
         validation: Number of trajectories that the publishers set aside for validation (None: not published).
         test: The same for the test set. Splits are cut from the end: train first, then validation, test last.
+        solid: Name of a field that is 1 inside a body, where the equation does not hold: targets are set to 1 (after
+            normalisation) and masked there. Empty if there is no body.
         attributes: Everything else the file says of itself: parameters of the equation, seed, solver, version.
     """
 
@@ -76,6 +78,7 @@ class TrajectorySpec:
     targets: tuple[str, ...] = ()
     validation: int | None = None
     test: int | None = None
+    solid: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -109,7 +112,7 @@ class TrajectorySpec:
         Raises:
             ConfigError: a name is not a channel of this file.
         """
-        unknown = [name for name in names if name not in self.names]
+        unknown = [name for name in dict.fromkeys(names) if name not in self.names]
         if unknown:
             raise ConfigError(
                 f"channel {', '.join(map(repr, unknown))} is not in the file; it has {', '.join(self.names)}. "

@@ -1,0 +1,70 @@
+"""What a NetCDF-4 file says of itself: variables, dimensions, coordinates, attributes. Plain HDF5 files say less."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+# A dimension without coordinate values is stored as an empty dataset with this text in its NAME attribute.
+_BARE_DIMENSION = b"This is a netCDF dimension but not a netCDF variable"
+
+
+def variables(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """The datasets at the root that are not dimensions or coordinates."""
+    return {name: item for name, item in file.items() if isinstance(item, h5py.Dataset) and not item.is_scale}
+
+
+def dimensions(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Name of every dimension; empty where the file does not name it."""
+    return tuple(name_of(d[0]) if len(d) else str(d.label) for d in dataset.dims)
+
+
+def name_of(dataset: h5py.Dataset) -> str:
+    """Name of a dataset without the groups it lies in."""
+    return str(dataset.name).rsplit("/", 1)[-1]
+
+
+def coordinate(dataset: h5py.Dataset, axis: int) -> np.ndarray | None:
+    """Coordinate values along one axis of a dataset, if the file has them."""
+    dimension = dataset.dims[axis]
+    if not len(dimension):
+        return None
+    scale = dimension[0]
+    if scale.attrs.get("NAME", b"").startswith(_BARE_DIMENSION) or scale.ndim != 1:
+        return None
+    return np.asarray(scale.asstr()[()] if h5py.check_string_dtype(scale.dtype) else scale[()])
+
+
+def attributes(item: h5py.File | h5py.Dataset) -> dict[str, Any]:
+    """Attributes as plain Python values and arrays, without those that HDF5 and NetCDF keep for themselves."""
+    internal = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
+    return {k: _plain(v) for k, v in item.attrs.items() if k not in internal and not k.startswith("_N")}
+
+
+def describe(file: h5py.File) -> str:
+    """The datasets of a file with their shapes, for messages."""
+    found: list[str] = []
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and not item.is_scale:
+            found.append(f"{name} {item.shape} {item.dtype}")
+
+    file.visititems(visit)
+    shown = ", ".join(found[:12]) or "no datasets"
+    return shown if len(found) <= 12 else f"{shown} and {len(found) - 12} more"
+
+
+def statistics(dataset: h5py.Dataset, position: int) -> tuple[float | None, float | None]:
+    """Mean and standard deviation of one channel, if the variable carries them in attributes ``mean`` and ``std``."""
+    if "mean" not in dataset.attrs or "std" not in dataset.attrs:
+        return None, None
+    mean, std = (np.atleast_1d(np.asarray(dataset.attrs[key], float)) for key in ("mean", "std"))
+    return float(mean[position]), float(std[position])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if isinstance(value, np.generic) else value
