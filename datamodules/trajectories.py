@@ -113,9 +113,8 @@ class TrajectoryData(L.LightningDataModule):
         self.source = open_trajectories(self.path, task=self.task)
         spec = self.source.spec
         tenth = max(len(self.source) // 10, 1)
-        counts = (spec.validation, spec.test) if not spec.replica else (None, None)
-        validation = next(n for n in (self.validation, counts[0], tenth) if n is not None)
-        test = next(n for n in (self.test, counts[1], tenth) if n is not None)
+        validation = next(n for n in (self.validation, spec.validation, tenth) if n is not None)
+        test = next(n for n in (self.test, spec.test, tenth) if n is not None)
         train, *held_out = split(len(self.source), validation=validation, test=test)
         self.validation_indices, self.test_indices = held_out
         if self.trajectories_train is not None and self.trajectories_train > len(train):

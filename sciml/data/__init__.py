@@ -2,6 +2,7 @@
 
 from sciml.data.dataset import PairDataset, identity
 from sciml.data.detect import open_trajectories
+from sciml.data.forecast import ForecastDataset
 from sciml.data.normalise import Normaliser, compute_statistics
 from sciml.data.pairs import AllPairs, FixedInput, Pairs, SteadyPair, Windows, split
 from sciml.data.sampler import ResumableBatchSampler
@@ -13,6 +14,7 @@ __all__ = [
     "AllPairs",
     "FieldSpec",
     "FixedInput",
+    "ForecastDataset",
     "Normaliser",
     "PairDataset",
     "Pairs",

@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sciml.poseidon.biased_attention import cosine_attention
@@ -32,31 +32,29 @@ def relative_coordinates(window: int, nominal: int, device: torch.device) -> Flo
     return torch.stack(torch.meshgrid(d, d, indexing="ij"), dim=-1).reshape(-1, 2)
 
 
-def relative_index(window: int, device: torch.device) -> Int[Tensor, "query key"]:
-    """Row of ``relative_coordinates`` that belongs to every (query, key) pair of a window."""
-    position = torch.arange(window, device=device)
-    d = position[:, None] - position[None, :] + window - 1
-    index = d[:, None, :, None] * (2 * window - 1) + d[None, :, None, :]
-    return index.reshape(window * window, window * window)
+def relative_index(size: tuple[int, int], window: int, device: torch.device) -> Int[Tensor, "query key"]:
+    """Row of ``relative_coordinates(window)`` that belongs to every (query, key) pair of a height x width rectangle."""
+    y, x = (torch.arange(n, device=device) for n in size)
+    dy, dx = (p[:, None] - p[None, :] + window - 1 for p in (y, x))
+    index = dy[:, None, :, None] * (2 * window - 1) + dx[None, :, None, :]
+    return index.reshape(size[0] * size[1], size[0] * size[1])
 
 
-def same_region(grid: tuple[int, int], window: int, shift: int, device: torch.device) -> Bool[Tensor, "win query key"]:
-    """Which tokens of a rolled window were neighbours before the roll and may therefore see each other.
+def bands(size: int, window: int, shift: int) -> list[tuple[int, int]]:
+    """How one axis of a grid that was rolled by -shift is cut into windows: (length, window) of every band.
+
+    The roll makes neighbours, in the last window, of two strips from opposite ends of the grid. Published models mask
+    them from each other; here they are two smaller windows, which is the same at about half the cost.
 
     Args:
-        grid: Height and width of the padded token grid, multiples of ``window``.
+        size: Tokens along the axis, a multiple of ``window``.
         window: Side of the windows in tokens.
-        shift: How far the grid was rolled.
-        device: Where to make the tensor.
+        shift: How far the grid was rolled, in [0, window).
     """
-
-    def region(size: int) -> Tensor:
-        position = torch.arange(size, device=device)
-        return (position >= size - window).int() + (position >= size - shift).int()
-
-    regions = 3 * region(grid[0])[:, None] + region(grid[1])[None, :]
-    regions = rearrange(regions, "(a h) (b w) -> (a b) (h w)", h=window, w=window)
-    return regions[:, :, None] == regions[:, None, :]
+    if shift == 0:
+        return [(size, window)]
+    strips = [(window, shift)] if window == 2 * shift else [(window - shift, window - shift), (shift, shift)]
+    return [(size - window, window), *strips] if size > window else strips
 
 
 class WindowAttention(nn.Module):
@@ -87,28 +85,36 @@ class WindowAttention(nn.Module):
         self.query = nn.Linear(width, width, bias=qkv_bias)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=qkv_bias)
-        self._memo: tuple[object, Tensor] | None = None
+        self._memo: tuple[object, list[Tensor]] | None = None
 
     def forward(
-        self, tokens: Float[Tensor, "batch win token width"], visible: Bool[Tensor, "win token token"] | None = None
-    ) -> Float[Tensor, "batch win token width"]:
+        self, x: Float[Tensor, "batch height width channel"], *, window: int, shift: int = 0
+    ) -> Float[Tensor, "batch height width channel"]:
         """Attend inside every window.
 
         Args:
-            tokens: Tokens sorted by window, shape (batch, windows, tokens per window, width).
-            visible: Which keys a query may see, per window; None lets all see all.
+            x: Tokens, shape (batch, height, width, channel); height and width are multiples of ``window``.
+            window: Side of the windows in tokens.
+            shift: Offset of the windows on the periodic grid, in [0, window).
         """
-        bias = self._position_bias(math.isqrt(tokens.shape[2]))[None]
-        windows = tokens.shape[1]
-        if visible is None:
-            tokens = tokens.flatten(0, 1)[:, None]  # windows that share a bias are just more samples
-        else:
-            # -200: what published models were trained with. exp(-200) is zero in float32.
-            bias = bias + torch.where(visible[:, None], 0.0, -200.0).to(bias.dtype)
-        qkv = rearrange(self._project(tokens), "b win n (three h d) -> b win n three h d", three=3, h=self.heads)
+        if shift:
+            x = torch.roll(x, (-shift, -shift), dims=(1, 2))
+        rows, columns = (bands(size, window, shift) for size in x.shape[1:3])
+        sizes = [(h, w) for _, h in rows for _, w in columns]
+        biases = iter(self._position_biases(window, sizes))
         scale = self.logit_scale.flatten().clamp(max=_LOGIT_SCALE_MAX).exp()
-        out = cosine_attention(qkv, scale, bias, dropout=self.dropout if self.training else 0.0)
-        return rearrange(out, "(b g) win n h d -> b (g win) n (h d)", g=windows if visible is None else 1)
+        out = []
+        for band, (_, h) in zip(self._project(x).split([n for n, _ in rows], dim=1), rows, strict=True):
+            row = []
+            for part, (_, w) in zip(band.split([n for n, _ in columns], dim=2), columns, strict=True):
+                qkv = rearrange(
+                    part, "b (p h) (q w) (three n d) -> (b p q) (h w) three n d", h=h, w=w, three=3, n=self.heads
+                )
+                y = cosine_attention(qkv, scale, next(biases), dropout=self.dropout if self.training else 0.0)
+                row.append(rearrange(y, "(b p q) (h w) n d -> b (p h) (q w) (n d)", b=len(x), h=h, q=part.shape[2] // w))
+            out.append(_join(row, dim=2))
+        x = _join(out, dim=1)
+        return torch.roll(x, (shift, shift), dims=(1, 2)) if shift else x
 
     def _project(self, tokens: Tensor) -> Tensor:
         weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
@@ -117,23 +123,31 @@ class WindowAttention(nn.Module):
         no_bias = torch.zeros_like(self.query.bias)
         return F.linear(tokens, weight, torch.cat([self.query.bias, no_bias, self.value.bias]))
 
-    def _position_bias(self, window: int) -> Float[Tensor, "head token token"]:
-        """The bias of a window of this side; remembered for inference as long as the weights stay the same."""
+    def _position_biases(self, window: int, sizes: list[tuple[int, int]]) -> list[Float[Tensor, "head token token"]]:
+        """The bias of rectangles inside a window; remembered for inference as long as the weights stay the same."""
         remember = not (torch.is_grad_enabled() or self.training or torch.compiler.is_compiling())
         if not remember:
-            return self._compute_position_bias(window)
+            return self._compute_position_biases(window, sizes)
         weights = list(self.continuous_position_bias_mlp.parameters())
-        key = (window, *((w.data_ptr(), w._version, w.dtype, w.device) for w in weights))
+        key = (window, *sizes, *((w.data_ptr(), w._version, w.dtype, w.device) for w in weights))
         if self._memo is None or self._memo[0] != key:
-            self._memo = (key, self._compute_position_bias(window))
+            self._memo = (key, self._compute_position_biases(window, sizes))
         return self._memo[1]
 
-    def _compute_position_bias(self, window: int) -> Tensor:
+    def _compute_position_biases(self, window: int, sizes: list[tuple[int, int]]) -> list[Tensor]:
         device = self.logit_scale.device
+        first, _, last = self.continuous_position_bias_mlp
         offsets = relative_coordinates(window, self.window, device).to(self.logit_scale.dtype)
-        table = 16.0 * torch.sigmoid(self.continuous_position_bias_mlp(offsets))
-        index = relative_index(window, device)
-        return table.t().index_select(1, index.flatten()).view(self.heads, *index.shape)
+        # Contiguous, because the gradient of a transposed 512 x 2 matrix is a product that BLAS is slow at.
+        hidden = torch.addmm(first.bias, offsets, first.weight.t().contiguous()).relu_()  # type: ignore[arg-type]
+        table = 16.0 * torch.sigmoid(last(hidden)).t()
+        indices = {size: relative_index(size, window, device) for size in sizes}
+        biases = {size: table.index_select(1, i.flatten()).view(-1, *i.shape) for size, i in indices.items()}
+        return [biases[size] for size in sizes]
 
     def __getstate__(self):
         return {**self.__dict__, "_memo": None}
+
+
+def _join(parts: list[Tensor], *, dim: int) -> Tensor:
+    return torch.cat(parts, dim) if len(parts) > 1 else parts[0]

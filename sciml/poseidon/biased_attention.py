@@ -17,26 +17,26 @@ _EPS = 1e-12  # of the norm of queries and keys; published models were trained w
 
 
 def cosine_attention(
-    qkv: Float[Tensor, "batch win token 3 head dim"],
+    qkv: Float[Tensor, "batch token 3 head dim"],
     scale: Float[Tensor, " head"],
-    bias: Float[Tensor, "win head token token"],
+    bias: Float[Tensor, "head token token"],
     *,
     dropout: float = 0.0,
-) -> Float[Tensor, "batch win token head dim"]:
-    """Attention by cosine similarity inside every window: softmax(scale * cos(q, k) + bias) v.
+) -> Float[Tensor, "batch token head dim"]:
+    """Attention by cosine similarity with an additive bias: softmax(scale * cos(q, k) + bias) v.
 
     Stock attention takes a slow path when the bias needs a gradient, and keeps several token x token matrices for the
     backward pass. On the CPU in single and double precision this one keeps none: the backward pass makes them again,
     a tile that fits the cache at a time. Everywhere else it is stock attention.
 
     Args:
-        qkv: Queries, keys and values of every window, shape (batch, window, token, 3, head, dim).
+        qkv: Queries, keys and values, shape (batch, token, 3, head, dim).
         scale: Positive factor of the cosine, per head. Good values: 1 to 100.
-        bias: Added to the scores, shape (window, head, query, key), the same for every sample.
+        bias: Added to the scores of every sample, shape (head, query, key).
         dropout: Probability of dropping an attention weight.
 
     Returns:
-        Shape (batch, window, token, head, dim).
+        Shape (batch, token, head, dim).
 
     Reference:
         arXiv:2111.09883, equation 2. The backward pass: arXiv:2205.14135, appendix B.
@@ -49,14 +49,13 @@ def cosine_attention(
 
 def stock_cosine_attention(qkv: Tensor, scale: Tensor, bias: Tensor, *, dropout: float = 0.0) -> Tensor:
     """The same in stock operations, for any device and precision; see ``cosine_attention``."""
-    q, k = F.normalize(qkv[..., :2, :, :], dim=-1, eps=_EPS).unbind(3)
-    q = (q * scale[:, None]).to(qkv.dtype)
-    windows = zip(q.unbind(1), k.unbind(1), qkv[..., 2, :, :].unbind(1), bias.to(qkv.dtype), strict=True)
-    return torch.stack([_attend(*window, dropout=dropout) for window in windows], dim=1)
+    q, k, v = qkv.unbind(2)
+    q = F.normalize(q, dim=-1, eps=_EPS) * scale[:, None]
+    k = F.normalize(k, dim=-1, eps=_EPS)
+    return _attend(q.to(v.dtype), k.to(v.dtype), v, bias.to(v.dtype), dropout=dropout)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, *, dropout: float = 0.0) -> Tensor:
-    """Attention of one window: (batch, token, head, dim), the bias (head, token, token)."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, bias[None], dropout_p=dropout, scale=1.0).transpose(1, 2)
 
@@ -72,48 +71,57 @@ class _TiledCosineAttention(torch.autograd.Function):
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx: Any, qkv: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
         length = torch.stack([scale, torch.ones_like(scale)])[..., None]  # of the scaled queries and keys
-        factor = length / torch.linalg.vector_norm(qkv[..., :2, :, :], dim=-1, keepdim=True).clamp_min(_EPS)
-        q, k = (qkv[..., :2, :, :] * factor).unbind(3)
-        out = torch.empty_like(q)
-        for w in range(q.shape[1]):
-            # Detached: the fused kernel is only chosen for a bias that wants no gradient.
-            out[:, w] = _attend(q[:, w], k[:, w], qkv[:, w, :, 2], bias[w].detach())
+        qk = qkv[:, :, :2]
+        factor = length / _dot(qk, qk).sqrt_().clamp_min_(_EPS)
+        q, k = (qk * factor).unbind(2)
         ctx.save_for_backward(qkv, length, factor, bias)
-        return out
+        # Detached: the fused kernel is only chosen for a bias that wants no gradient.
+        return _attend(q, k, qkv[:, :, 2], bias.detach())
 
     @staticmethod
     @once_differentiable
     @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         qkv, length, factor, bias = ctx.saved_tensors
-        qk = qkv[..., :2, :, :] * factor
+        qk = qkv[:, :, :2] * factor
         d_qkv, d_bias = torch.empty_like(qkv), torch.zeros_like(bias)
-        inputs = [x.transpose(2, 3) for x in (*qk.unbind(3), qkv[..., 2, :, :], d_out)]
-        outputs = [x.transpose(2, 3) for x in d_qkv.unbind(3)]
-        for w, samples, heads in _tiles(bias.shape, batch=qkv.shape[0]):
-            q, k, v, d_o = (x[samples, w, heads].flatten(0, 1) for x in inputs)
-            d_q, d_k, d_v = (x[samples, w, heads] for x in outputs)
-            b = bias[w, heads]
-            p = torch.softmax(b.repeat(len(q) // len(b), 1, 1).baddbmm_(q, k.mT), dim=-1)
-            d_s = torch._softmax_backward_data(torch.bmm(d_o, v.mT), p, -1, p.dtype)
+        inputs = [x.transpose(1, 2) for x in (*qk.unbind(2), qkv[:, :, 2], d_out)]
+        outputs = [x.transpose(1, 2) for x in d_qkv.unbind(2)]
+        heads, tokens = bias.shape[:2]
+        matrices = max(1, _TILE * torch.get_num_threads() // tokens**2)
+        # Overwritten by every tile: fresh memory would cost as much as the arithmetic.
+        buffers = qkv.new_empty(3, min(matrices, len(qkv) * heads), tokens, tokens)
+        for tile in _tiles(len(qkv), heads, matrices):
+            q, k, v, d_o = (x[tile].flatten(0, 1) for x in inputs)
+            d_q, d_k, d_v = (x[tile] for x in outputs)
+            b, d_b = bias[tile[1]], d_bias[tile[1]]
+            s, p, d_s = buffers[:, : len(q)]
+            s.view(-1, *b.shape).copy_(b)
+            torch.softmax(s.baddbmm_(q, k.mT), dim=-1, out=p)
+            d_p = torch.bmm(d_o, v.mT, out=s)
+            torch._softmax_backward_data(d_p, p, -1, p.dtype, grad_input=d_s)
             d_q.copy_(torch.bmm(d_s, k).view(d_q.shape))
-            d_k.copy_(torch.bmm(d_s.mT, q).view(d_k.shape))
-            d_v.copy_(torch.bmm(p.mT, d_o).view(d_v.shape))
-            d_bias[w, heads] += d_s.view(-1, *b.shape).sum(0)
-        d_qk = d_qkv[..., :2, :, :]
-        along = (qk * d_qk).sum(-1, keepdim=True)
+            # The narrow matrix first: BLAS is faster at x^T P than at P^T x.
+            d_k.copy_(torch.bmm(q.mT, d_s).mT.unflatten(0, d_k.shape[:2]))
+            d_v.copy_(torch.bmm(d_o.mT, p).mT.unflatten(0, d_v.shape[:2]))
+            for d in d_s.view(-1, *b.shape):
+                d_b += d
+        d_qk = d_qkv[:, :, :2]
+        along = _dot(qk, d_qk)
         d_qk.addcmul_(qk, along / length.square(), value=-1).mul_(factor)
-        d_scale = along[..., 0, :, 0].sum((0, 1, 2)) / length[0, :, 0]
+        d_scale = along[:, :, 0, :, 0].sum((0, 1)) / length[0, :, 0]
         return d_qkv, d_scale, d_bias
 
 
-def _tiles(shape: torch.Size, *, batch: int) -> Iterator[tuple[int, slice, slice]]:
-    """Cut (window, head, token, token) scores of a batch into tiles: a window, some samples, some heads."""
-    windows, heads, tokens, _ = shape
-    matrices = max(1, _TILE * torch.get_num_threads() // tokens**2)
-    some_heads = min(matrices, heads)
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    """Scalar products of vectors along the last axis, which is kept; summing 16 numbers is faster as a product."""
+    return (x * y) @ x.new_ones(x.shape[-1], 1)
+
+
+def _tiles(samples: int, heads: int, matrices: int) -> Iterator[tuple[slice, slice]]:
+    """Some samples and some heads at a time, at most ``matrices`` of their products."""
+    some_heads = min(heads, matrices)
     some_samples = matrices // some_heads
-    for w in range(windows):
-        for h in range(0, heads, some_heads):
-            for b in range(0, batch, some_samples):
-                yield w, slice(b, b + some_samples), slice(h, h + some_heads)
+    for h in range(0, heads, some_heads):
+        for b in range(0, samples, some_samples):
+            yield slice(b, b + some_samples), slice(h, h + some_heads)

@@ -8,8 +8,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sciml.poseidon.attention import WindowAttention, same_region
+from sciml.poseidon.attention import WindowAttention
 from sciml.poseidon.config import ScOTConfig
+from sciml.poseidon.depthwise import depthwise_conv
 
 _EPS = 1e-5  # embedding, merging and unmerging do not follow layer_norm_eps
 
@@ -114,21 +115,12 @@ class Block(nn.Module):
     def _attend(self, x: Tokens) -> Tokens:
         height, width = x.shape[1:3]
         window = min(self.window, height, width)
-        shift = self.shift if max(height, width) > window else 0
+        shift = self.shift % window if max(height, width) > window else 0
         down, right = -height % window, -width % window
         # Padded tokens are seen like any other, as in published models.
         x = F.pad(x, (0, 0, 0, right, 0, down)) if down or right else x
-        grid = (height + down, width + right)
-        visible = None
-        if shift:
-            x = torch.roll(x, (-shift, -shift), dims=(1, 2))
-            visible = same_region(grid, window, shift, x.device)
-        x = rearrange(x, "b (p h) (q w) c -> b (p q) (h w) c", h=window, w=window)
-        x = self.dropout(self.attention["output"]["dense"](self.attention["self"](x, visible)))  # type: ignore[index]
-        x = rearrange(x, "b (p q) (h w) c -> b (p h) (q w) c", h=window, p=grid[0] // window)
-        if shift:
-            x = torch.roll(x, (shift, shift), dims=(1, 2))
-        return x[:, :height, :width] if down or right else x
+        x = self.attention["self"](x, window=window, shift=shift)[:, :height, :width]
+        return self.dropout(self.attention["output"]["dense"](x))  # type: ignore[index]
 
     def _mlp(self, x: Tokens) -> Tokens:
         return self.dropout(self.output["dense"](F.gelu(self.intermediate["dense"](x))))
@@ -155,7 +147,7 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
         """Map tokens of shape (batch, height, width, channel) to the same shape."""
-        y = rearrange(self.dwconv(rearrange(x, "b h w c -> b c h w")), "b c h w -> b h w c")
+        y = rearrange(depthwise_conv(rearrange(x, "b h w c -> b c h w"), self.dwconv), "b c h w -> b h w c")
         y = self.pwconv2(F.gelu(self.pwconv1(self.norm(y, lead_time))))
         return torch.addcmul(x, self.weight, y)
 

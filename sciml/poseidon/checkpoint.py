@@ -204,7 +204,7 @@ def _load(net: ScOT, weights: Mapping[str, Tensor], folder: Path) -> dict[str, t
 def _report(fresh: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
     table = Table(title="Initialised anew: the number of channels differs from the checkpoint's", title_justify="left")
     for heading in ("tensor", "in the checkpoint", "now"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for name, (old, new) in fresh.items():
         table.add_row(name, str(old), str(new))
     Console(stderr=True).print(table)

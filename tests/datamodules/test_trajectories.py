@@ -1,0 +1,139 @@
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from datamodules.trajectories import TrajectoryData, _position
+from sciml.data import TrajectoryWriter
+from sciml.errors import ConfigError
+
+
+@pytest.fixture
+def path(tmp_path):
+    frames = np.random.default_rng(0).standard_normal((20, 21, 2, 8, 8)).astype(np.float32)
+    axis = np.arange(8) / 8
+    with TrajectoryWriter(
+        tmp_path / "NS-PwC.nc",
+        task="NS-PwC",
+        variable="velocity",
+        channels=("u", "v"),
+        trajectories=20,
+        times=np.linspace(0, 1, 21),
+        coordinates={"x": axis, "y": axis},
+        boundary=("periodic", "periodic"),
+    ) as writer:
+        writer.write(0, frames)
+    return tmp_path / "NS-PwC.nc"
+
+
+def opened(path, **settings):
+    data = TrajectoryData(str(path), **{"channels": ["u", "v"], "batch_size": 8, **settings})
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def test_splits_are_cut_from_the_end_and_training_from_the_start(path):
+    data = opened(path, validation=3, test=4, trajectories=5)
+    assert data.train_indices == range(5)
+    assert data.validation_indices == range(13, 16)
+    assert data.test_indices == range(16, 20)
+    assert len(data.train_dataloader().dataset) == 5 * 36
+
+
+def test_a_tenth_is_set_aside_where_nobody_says_how_much(path):
+    data = opened(path)
+    assert (len(data.train_indices), len(data.validation_indices), len(data.test_indices)) == (16, 2, 2)
+
+
+def test_forecasts_reach_the_published_final_time(path):
+    data = opened(path)
+    assert data.forecast_steps.tolist() == [2, 4, 6, 8, 10, 12, 14]
+    assert data.forecast_times == pytest.approx(np.arange(1, 8) / 10)
+    batch = next(iter(data.test_dataloader()))
+    torch.testing.assert_close(batch["lead_times"], torch.arange(1, 8) / 10)
+    assert batch["targets"].shape == (2, 7, 2, 8, 8)
+
+
+def test_a_fixed_start_moves_training_and_forecasts(path):
+    data = opened(path, start=4, max_steps=3)
+    assert data.forecast_steps.tolist() == [6, 8, 10]
+    assert data.forecast_times == pytest.approx([0.1, 0.2, 0.3])
+    assert len(data.train_dataloader().dataset) == 16 * 3
+
+
+def test_transitions_thin_out_the_pairs(path):
+    data = opened(path, transitions=[1])
+    assert len(data.train_dataloader().dataset) == 16 * 7
+    assert set(next(iter(data.train_dataloader()))["lead_time"].tolist()) == {np.float32(0.1)}
+
+
+def test_persistence_needs_the_predicted_fields_among_the_given(path):
+    data = opened(path, channels_in=["u", "v"], channels_out=["v"])
+    fields = torch.randn(3, 2, 8, 8)
+    assert torch.equal(data.carried(fields), fields[:, 1:])
+    assert not data.autoregressive
+    assert opened(path).autoregressive
+    assert opened(path, channels_in=["u"], channels_out=["v"]).carried(fields[:, :1]) is None
+
+
+def test_missing_statistics_are_computed_from_the_training_trajectories(tmp_path):
+    values = np.random.default_rng(1).normal(3.0, 2.0, (10, 21, 8, 8)).astype(np.float32)
+    values[8:] += 100.0  # must not leak into the statistics
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["temperature"] = values
+    data = opened(tmp_path / "own.h5", channels=None, validation=1, test=1)
+    (field,) = data.fields_in
+    assert field.mean == pytest.approx(values[:8].astype(np.float64).mean(), rel=1e-6)
+    assert field.std == pytest.approx(values[:8].astype(np.float64).std(), rel=1e-6)
+
+
+def test_a_missing_file_is_generated_and_then_left_alone(tmp_path):
+    recipe = {"task": "NS-PwC", "trajectories": 4, "resolution": 16, "tracer": False, "progress": False}
+    data = opened(tmp_path / "new" / "flow.nc", generate=recipe, validation=1, test=1)
+    assert len(data.source) == 4
+    stamp = data.path.stat().st_mtime_ns
+    data.prepare_data()
+    assert data.path.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, (0, 0)), (5, (0, 5)), (10, (1, 0)), (23, (2, 3))], ids=lambda value: str(value)
+)
+def test_the_position_in_the_data_follows_from_the_step(step, expected):
+    trainer = SimpleNamespace(global_step=step, limit_train_batches=1.0, accumulate_grad_batches=1)
+    assert _position(trainer, 10) == expected
+
+
+def test_the_position_counts_accumulated_and_limited_batches():
+    # 10 batches in groups of 4: 3 steps an epoch, the last of 2 batches.
+    trainer = SimpleNamespace(global_step=4, limit_train_batches=1.0, accumulate_grad_batches=4)
+    assert _position(trainer, 10) == (1, 4)
+    trainer = SimpleNamespace(global_step=7, limit_train_batches=5, accumulate_grad_batches=1)
+    assert _position(trainer, 10) == (1, 2)
+    trainer = SimpleNamespace(global_step=7, limit_train_batches=0.5, accumulate_grad_batches=1)
+    assert _position(trainer, 10) == (1, 2)
+
+
+def test_the_order_of_samples_goes_on_in_the_middle_of_an_epoch(path):
+    whole = [batch["fields"] for batch in opened(path).train_dataloader()]
+    data = opened(path)
+    loader = data.train_dataloader()
+    loader.position = lambda: (0, 40)
+    rest = [batch["fields"] for batch in loader]
+    assert len(rest) == len(whole) - 40
+    assert all(torch.equal(a, b) for a, b in zip(rest, whole[40:], strict=True))
+
+
+@pytest.mark.parametrize("name", ["batch_size", "eval_batch_size", "stride"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, "many"])
+def test_numbers_that_cannot_be_are_named(name, value):
+    with pytest.raises(ConfigError, match=rf"data.{name} is {value!r}; a whole number"):
+        TrajectoryData("file.nc", **{name: value})
+
+
+def test_data_that_are_not_open_say_so():
+    with pytest.raises(ConfigError, match="call prepare_data"):
+        _ = TrajectoryData("file.nc").shape
