@@ -1,4 +1,4 @@
-"""The command ``sciml``: ``sciml generate`` makes data, ``sciml doctor`` checks the installation.
+"""The command ``sciml``: ``generate`` makes data, ``convert`` rewrites them, ``doctor`` checks the installation.
 
 Commands import what they need when they run, so that ``sciml --help`` is instant.
 """
@@ -49,16 +49,27 @@ def main() -> None:
 @cli.command()
 def generate(
     task: Annotated[str | None, typer.Argument(help="Name of the task, e.g. NS-PwC; --list shows all.")] = None,
-    trajectories: Annotated[int, typer.Option("--trajectories", "-n", help="How many trajectories.")] = 256,
+    trajectories: Annotated[int, typer.Option("--trajectories", "-n", help="How many, over all shards.")] = 256,
     resolution: Annotated[int, typer.Option("--resolution", "-r", help="Grid points along each axis.")] = 128,
     seed: Annotated[int, typer.Option(help="Seed of the random initial data.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; TASK.nc by default.")] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
+    workers: Annotated[int | None, typer.Option(help="Blocks computed at once; the CPU cores by default.")] = None,
     block: Annotated[int | None, typer.Option(help="Trajectories solved together; raise it on a GPU.")] = None,
     param: Annotated[
         list[str] | None,
         typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the task; repeatable."),
     ] = None,
+    solver_resolution: Annotated[
+        int | None, typer.Option(help="Grid points of the solver, where a task has a grid of its own for it.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Make only part I of N (I from 0), for job arrays.")
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Compute on this dask.distributed cluster.")
+    ] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Draw four samples (TASK.png) and stop.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file made with other parameters.")] = False,
     list_tasks: Annotated[
         bool, typer.Option("--list", help="Show all tasks, or the parameters of TASK, and stop.")
@@ -80,23 +91,70 @@ def generate(
     from sciml.pde.generate import generate as generate_file
     from sciml.pde.tasks import make_task
 
-    made = make_task(task, **_parameters(task, param or []))
-    out = out or Path(f"{made.name}.nc")
+    parameters = _parameters(task, param or [])
+    made = make_task(task, **parameters | ({"solver_resolution": solver_resolution} if solver_resolution else {}))
+    if preview:
+        from sciml.pde.preview import preview as draw
+
+        drawn = draw(made, out or f"{made.name}.png", resolution=resolution, seed=seed, device=device)
+        Console().print(f"{drawn}: four samples of {made.name}", highlight=False, soft_wrap=True)
+        return
     try:
-        generate_file(
+        out = generate_file(
             made,
-            out,
+            out or f"{made.name}.nc",
             trajectories=trajectories,
             resolution=resolution,
             seed=seed,
             device=device,
+            workers=workers,
             block=block,
+            shard=_shard(shard),
+            dask=dask,
             overwrite=overwrite,
         )
     except InterruptedGeneration as stop:
         Console(stderr=True, highlight=False).print(str(stop), markup=False, soft_wrap=True)
         sys.exit(130)
     Console().print(_table(str(out), data_file(out)))
+
+
+@cli.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="File, folder or pattern, in any layout.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="File to write; for the_well also a folder of train, valid and test.")
+    ],
+    to: Annotated[str, typer.Option(help="Layout to write: poseidon or the_well.")],
+    task: Annotated[str | None, typer.Option(help="Name of the published task, if IN does not say it.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="A channel or scalar to leave out; repeatable.")] = None,
+    validation: Annotated[
+        int | None, typer.Option(help="Trajectories for data/valid; as published by default.")
+    ] = None,
+    test: Annotated[int | None, typer.Option(help="Trajectories for data/test; as published by default.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file OUT.")] = False,
+) -> None:
+    """Write trajectories in another layout, whatever their size: a few frames are in memory at a time."""
+    from rich.progress import Progress
+
+    from sciml.data import open_trajectories
+    from sciml.data.convert import convert as convert_file
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task(target.name, total=None)
+        made = convert_file(
+            source,
+            target,
+            to=to,  # type: ignore[arg-type]  (checked there)
+            task=task,
+            drop=drop or (),
+            validation=validation,
+            test=test,
+            overwrite=overwrite,
+            progress=lambda done, total: bar.update(line, completed=done, total=total),
+        )
+    with open_trajectories(made) as trajectories:
+        Console().print(repr(trajectories), markup=False, highlight=False, soft_wrap=True)
 
 
 @cli.command()
@@ -138,6 +196,15 @@ def _parameters(task: str, assignments: list[str]) -> dict[str, Any]:
         # A name that the task does not have goes through as text; the task then says which names it has.
         parameters[name] = _convert(name, value, declared[name]) if name in declared else value
     return parameters
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal()):
+        raise ConfigError(f"--shard {text} is not I/N. For the first of 8 parts write --shard 0/8, for the last 7/8.")
+    return int(part), int(parts)
 
 
 def _convert(name: str, text: str, kind: Any) -> Any:

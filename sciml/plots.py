@@ -100,6 +100,48 @@ def field_table(
     return figure
 
 
+def gallery(rows: Sequence[Mapping[tuple[str, str], NDArray]], *, title: str = "") -> Figure:
+    """Samples, one a row, as pictures side by side.
+
+    The pictures of one quantity in a row share a colour scale, which is symmetric about zero if it changes its sign.
+
+    Args:
+        rows: Fields of shape (x, y) by quantity and what is written above, e.g. ``("rho", "t = 0.5")``; x runs to the
+            right, y upwards.
+        title: Above all.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        columns = list(rows[0])
+        figure = Figure(figsize=(1.75 * len(columns) + 0.7, 1.7 * len(rows) + (0.6 if title else 0.3)))
+        axes = figure.subplots(len(rows), len(columns), squeeze=False)
+        for i, row in enumerate(rows):
+            for quantity in dict.fromkeys(quantity for quantity, _ in columns):
+                places = [j for j, column in enumerate(columns) if column[0] == quantity]
+                colours = _colours([row[columns[j]] for j in places])
+                for j in places:
+                    image = axes[i, j].imshow(row[columns[j]].T, origin="lower", interpolation="bilinear", **colours)
+                    axes[i, j].set_xticks([])
+                    axes[i, j].set_yticks([])
+                    axes[i, j].spines[:].set_visible(False)
+                    if i == 0:
+                        axes[i, j].set_title(", ".join(filter(None, columns[j])))
+                figure.colorbar(image, ax=axes[i, places[-1]], shrink=0.85, pad=0.03)
+        if title:
+            figure.suptitle(title)
+    return figure
+
+
+def _colours(fields: Sequence[NDArray]) -> dict[str, Any]:
+    low = min(float(np.quantile(field, 0.002)) for field in fields)
+    high = max(float(np.quantile(field, 0.998)) for field in fields)
+    if min(-low, high) < 0.05 * max(-low, high):
+        return {"cmap": "viridis", "vmin": low, "vmax": high}
+    return {"cmap": _SIGNED, "vmin": -max(-low, high), "vmax": max(-low, high)}
+
+
 def error_curves(
     lead_times: Sequence[float],
     curves: Mapping[str, Float[np.ndarray, "sample time"]],

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sciml import cli
+from sciml.pde import TASKS
 from sciml.pde.generate import generate
 
 COMMAND = [sys.executable, "-c", "from sciml.cli import app; app()"]
@@ -48,6 +49,31 @@ def test_generate_without_a_file_name_uses_the_name_of_the_task(monkeypatch, cap
     assert (tmp_path / "NS-SL.nc").exists()
 
 
+def test_generate_makes_one_part_of_a_job_array(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["NS-PwC", "--shard", "1/3", "--block", "1", "--workers", "2", "--out", "set.nc", *QUICK]
+    code, shown, _ = run(monkeypatch, capsys, "generate", *arguments)
+    assert code == 0
+    assert "set/set_00001.nc" in shown
+    assert "1, 3 steps" in shown
+
+
+def test_a_preview_is_a_picture_of_four_samples(monkeypatch, capsys, tmp_path):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    code, shown, _ = run(monkeypatch, capsys, "generate", "NS-PwC", "--preview", *QUICK[2:])
+    assert code == 0
+    assert "NS-PwC.png: four samples" in shown
+    with Image.open(tmp_path / "NS-PwC.png") as picture:
+        assert picture.format == "PNG"
+        width, height = picture.size
+        # Four rows and three columns (the frames) of square pictures.
+        assert 0.6 < width / height < 1.0
+        assert len(set(picture.convert("RGB").resize((64, 64)).getdata())) > 100  # there is something to see
+    assert [path.name for path in tmp_path.iterdir()] == ["NS-PwC.png"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -62,6 +88,9 @@ def test_generate_without_a_file_name_uses_the_name_of_the_task(monkeypatch, cap
         (["NS-PwC", "--param", "multiplier=sharp"], "'sharp' is not smooth or step"),
         (["NS-PwC", "--resolution", "15"], "even number"),
         (["NS-PwC", "--device", "abacus"], "sciml doctor"),
+        (["NS-PwC", "--shard", "1"], "--shard 1 is not I/N"),
+        (["NS-PwC", "--shard", "8/8"], "shard 8/8 is not there"),
+        (["NS-PwC", "--solver-resolution", "64"], "has no parameter 'solver_resolution'"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_1(monkeypatch, capsys, tmp_path, arguments, message):
@@ -97,7 +126,7 @@ def test_parameters_take_the_type_that_the_task_declares():
 
 def test_the_list_shows_every_task_and_the_parameters_of_one(monkeypatch, capsys):
     _, shown, _ = run(monkeypatch, capsys, "generate", "--list")
-    assert all(name in shown for name in ("NS-Sines", "NS-Gauss", "NS-PwC", "NS-SL"))
+    assert all(name in shown for name in TASKS)
     _, shown, _ = run(monkeypatch, capsys, "generate", "NS-PwC", "--list")
     assert "amplitude U[-1, 1]" in shown
     assert "Published: 21" in shown

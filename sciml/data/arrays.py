@@ -11,14 +11,19 @@ from sciml.data.spec import FieldSpec, TrajectorySpec
 from sciml.data.trajectories import Channel, StoredTrajectories
 from sciml.errors import LayoutError
 
-EXPECTED = "one float variable of shape (sample, time, channel, x, y) or (sample, time, x, y)"
+EXPECTED = (
+    "one float variable of shape (sample, time, channel, x, y) or (sample, time, x, y), or with other spatial axes and "
+    "the dimensions named sample, time[, channel], ..."
+)
 
 
 def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTrajectories:
     """Open a file that holds one float variable of trajectories.
 
     Channels are named by the coordinate of the channel axis, or by an attribute ``channels`` of the variable or the
-    file; otherwise they are ``channel_0``, ``channel_1``, ... Without a channel axis, the variable's name is used.
+    file; otherwise they are ``channel_0``, ``channel_1``, ... Without a channel axis, the variable's name is used. The
+    attributes ``inputs`` and ``targets`` of the file say which channels a model sees and predicts, where that is not
+    all.
 
     Args:
         file: The file.
@@ -28,14 +33,14 @@ def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTraject
     Raises:
         LayoutError: there is no such variable, or more than one.
     """
-    found = [d for d in netcdf.variables(hdf5).values() if d.dtype.kind == "f" and d.ndim in (4, 5)]
+    found = [d for d in netcdf.variables(hdf5).values() if d.dtype.kind == "f" and _leading(d)]
     if len(found) != 1:
         raise LayoutError(
             f"{file.path} has {netcdf.describe(hdf5)}; expected {EXPECTED}. Write it with "
             "sciml.data.write.TrajectoryWriter, or keep one such variable in the file."
         )
     dataset = found[0]
-    axes = ("sample", "time", "channel")[: dataset.ndim - 2]
+    axes = ("sample", "time", "channel")[: _leading(dataset)]
     names = _channel_names(file, dataset, hdf5)
     steps = dataset.shape[1]
     times = netcdf.coordinate(dataset, 1)
@@ -55,6 +60,8 @@ def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTraject
         coordinates=_coordinates(dataset, len(axes)),
         boundary=tuple(attributes.get("boundary", "").split()) or ("open",) * (dataset.ndim - len(axes)),
         time_scale=float(max(steps - 1, 1)),
+        inputs=tuple(map(str, np.atleast_1d(attributes.get("inputs", ())))),
+        targets=tuple(map(str, np.atleast_1d(attributes.get("targets", ())))),
         attributes=attributes,
     )
     return StoredTrajectories(
@@ -68,11 +75,19 @@ def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTraject
 
 def has_channel_names(hdf5: h5py.File) -> bool:
     """Whether a file names its channels, so that nothing has to be guessed from the variable's name."""
-    return any(_stored_names(d, hdf5) is not None for d in netcdf.variables(hdf5).values() if d.ndim == 5)
+    return any(_stored_names(d, hdf5) is not None for d in netcdf.variables(hdf5).values() if _leading(d) == 3)
+
+
+def _leading(dataset: h5py.Dataset) -> int:
+    """How many axes come before space; 0 where that cannot be told."""
+    names = netcdf.dimensions(dataset)
+    if names[:2] == ("sample", "time") and dataset.ndim > 2:
+        return 3 if names[2] == "channel" and dataset.ndim > 3 else 2
+    return {4: 2, 5: 3, 6: 3}.get(dataset.ndim, 0)
 
 
 def _channel_names(file: PlaneFile, dataset: h5py.Dataset, hdf5: h5py.File) -> tuple[str, ...]:
-    if dataset.ndim == 4:
+    if _leading(dataset) == 2:
         return (netcdf.name_of(dataset),)
     names = _stored_names(dataset, hdf5)
     if names is None:

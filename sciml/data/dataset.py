@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from sciml.data.normalise import Normaliser
 from sciml.data.pairs import Pairs
-from sciml.data.spec import TrajectorySpec
+from sciml.data.spec import BOUNDARIES, TrajectorySpec
 from sciml.data.trajectories import Trajectories
 from sciml.errors import DataError
 
@@ -32,6 +32,10 @@ class PairDataset(Dataset):
     - ``target``: what it is to predict, float32, shape (batch, channel_out, *space);
     - ``lead_time``: (stop - start) / spec.time_scale, 1 for steady problems, float32, shape (batch,);
     - ``trajectory``: which trajectory of the file, int64, shape (batch,);
+    - ``boundary``: the conditions at the two ends of every spatial axis, 0 wall, 1 open, 2 periodic, int64, shape
+      (batch, axis, 2);
+    - ``scalars``: the parameters ``spec.scalars`` of the equation at the input step, in their units, float32, shape
+      (batch, scalar). Absent where the file has none;
     - ``mask``: True where the target says nothing and the loss must not look, bool, shape (batch, channel_out), or
       (batch, channel_out, *space) where a body lies in the flow. Absent where everything counts.
 
@@ -73,6 +77,7 @@ class PairDataset(Dataset):
         dims = len(self.spec.shape)
         self.normaliser_in = Normaliser.from_fields(self.spec.select(self.channels_in), dims=dims)
         self.normaliser_out = Normaliser.from_fields(self.spec.select(self.channels_out), dims=dims)
+        self._boundary = torch.tensor([[BOUNDARIES.index(end) for end in ends] for ends in self.spec.faces])
         self._masked = torch.tensor([field.masked for field in self.spec.select(self.channels_out)])
 
     def __len__(self) -> int:
@@ -99,7 +104,12 @@ class PairDataset(Dataset):
             "target": target,
             "lead_time": torch.from_numpy(lead_time.astype(np.float32)),
             "trajectory": torch.from_numpy(trajectories),
+            "boundary": self._boundary.expand(len(start), -1, -1),
         }
+        if self.spec.scalars:
+            scalars = self.trajectories.scalars(trajectories, start)
+            columns = np.stack([scalars[name] for name in self.spec.scalars], 1)
+            batch["scalars"] = torch.from_numpy(columns.astype(np.float32))
         if self.spec.solid:
             body = self.trajectories.read_frames(trajectories, stop, channels=(self.spec.solid,))
             inside = torch.from_numpy(body) == 1

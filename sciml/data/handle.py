@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,21 @@ CHUNK_CACHE_SLOTS = 100_003  # a prime, far more than chunks that fit
 
 @dataclass(frozen=True, eq=False)
 class Variable:
-    """A dataset of shape (*axes, *space), where ``axes`` are some of sample, time and channel, in this order.
+    """A dataset of shape (*axes, *tail): leading axes, and a block of bytes that is read as a whole.
 
     Args:
-        name: Path of the dataset in the file.
-        axes: Names of the leading axes.
-        space: Number of grid points along every spatial axis.
+        name: Path of the dataset in the file, or in every group of ``groups``.
+        axes: Names of the leading axes, among sample, time and channel.
+        space: Number of grid points along every spatial axis, in array order; 1 along an axis that is not stored.
         dtype: Type of the stored numbers.
         chunk: Extent of a chunk along every leading axis.
         table: Byte offset of every chunk, indexed by its place along the leading axes; None where planes cannot be
             read straight from the file.
+        tail: The axes of the block as they are stored: the numbers of spatial axes, and ``channel`` (or, in a file
+            that can only be read through its library, ``time``) where that is no leading axis.
+        block: Extent of the block along every axis of ``tail``.
+        groups: Names of groups of which each holds one trajectory: the first axis, ``sample``, is then no axis of the
+            dataset.
     """
 
     name: str
@@ -46,21 +51,40 @@ class Variable:
     dtype: np.dtype
     chunk: tuple[int, ...] = ()
     table: np.ndarray | None = None
+    tail: tuple[str | int, ...] = ()
+    block: tuple[int, ...] = ()
+    groups: tuple[str, ...] = ()
 
     @property
-    def plane_bytes(self) -> int:
-        """Size of one channel of one frame."""
-        return prod(self.space) * self.dtype.itemsize
+    def block_bytes(self) -> int:
+        """Size of what is read as a whole: one channel of one frame, or one frame with interleaved channels."""
+        return prod(self.block) * self.dtype.itemsize
+
+    @property
+    def is_plane(self) -> bool:
+        """Whether a block is one channel of one frame, with its axes in order."""
+        return self.block == self.space
 
     def offsets(self, index: Sequence[np.ndarray]) -> np.ndarray:
-        """Byte offsets of the planes at ``index``, one (broadcastable) array for each leading axis."""
+        """Byte offsets of the blocks at ``index``, one (broadcastable) array for each leading axis."""
         if self.table is None:
             raise LayoutError(f"variable {self.name!r} is not stored as plain planes: it has no byte offsets.")
         within = np.int64(0)
         for i, extent in zip(index, self.chunk, strict=True):
             within = within * extent + i % extent
         place = tuple(i // extent for i, extent in zip(index, self.chunk, strict=True))
-        return self.table[place] + within * self.plane_bytes
+        return self.table[place] + within * self.block_bytes
+
+    def planes(self, frames: np.ndarray, axes: Sequence[str | int], channels: Sequence[int]) -> np.ndarray:
+        """Channels of frames of shape (frame, *axes), as (frame, channel, *space)."""
+        axes = list(axes)
+        if "channel" in axes:
+            frames = np.moveaxis(frames, 1 + axes.index("channel"), 1)[:, list(channels)]
+            axes.remove("channel")
+        else:
+            frames = frames[:, None]
+        frames = frames.transpose(0, 1, *(2 + place for place in np.argsort(np.array(axes, int))))
+        return frames.reshape(*frames.shape[:2], *self.space)
 
 
 class PlaneFile:
@@ -78,6 +102,7 @@ class PlaneFile:
         self._pid: int | None = None
         self._descriptor: int | None = None
         self._hdf5: h5py.File | None = None
+        self._kept: dict[tuple, np.ndarray] = {}
         with self.open():  # fail now, not in a worker
             self._identity = _identity(os.stat(self.path))
 
@@ -110,21 +135,22 @@ class PlaneFile:
         Raises:
             LayoutError: the file ends before a frame does, or was replaced after it was opened.
         """
-        frame = [{"sample": sample, "time": time}[axis] for axis in variable.axes if axis != "channel"]
+        frame = {"sample": sample, "time": time}
         if variable.table is None:
-            self._read_through_hdf5(variable, frame, channels, out, slots)
+            self._read_through_library(variable, frame, channels, out, slots)
             return
-        index = [i[:, None] for i in frame]
-        if "channel" in variable.axes:
-            index.append(np.asarray(channels)[None])
+        index = [np.asarray(channels)[None] if axis == "channel" else frame[axis][:, None] for axis in variable.axes]
         offsets = variable.offsets(index)
-        if variable.dtype == out.dtype:
+        if variable.is_plane and variable.dtype == out.dtype and variable.space == out.shape[2:]:
             places = np.arange(len(sample))[:, None] * out.shape[1] + np.asarray(slots)
-            self._read_planes(offsets.ravel(), places.ravel(), out)
+            self._read_planes(np.broadcast_to(offsets, places.shape).ravel(), places.ravel(), out)
+            return
+        blocks = np.empty((*offsets.shape, *variable.block), variable.dtype)
+        self._read_planes(offsets.ravel(), np.arange(offsets.size), blocks)
+        if "channel" in variable.axes:
+            out[:, list(slots)] = variable.planes(blocks, ("channel", *variable.tail), range(len(channels)))
         else:
-            planes = np.empty((len(sample), len(slots), *variable.space), variable.dtype)
-            self._read_planes(offsets.ravel(), np.arange(offsets.size), planes)
-            out[:, list(slots)] = planes
+            out[:, list(slots)] = variable.planes(blocks[:, 0], variable.tail, channels)
 
     def _read_planes(self, offsets: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
         """Fill plane ``places[k]`` of ``out`` with the bytes at ``offsets[k]``."""
@@ -159,22 +185,44 @@ class PlaneFile:
                 )
             done += more
 
-    def _read_through_hdf5(
+    def _read_through_library(
         self,
         variable: Variable,
-        frame: list[np.ndarray],
+        frame: dict[str, np.ndarray],
         channels: Sequence[int],
         out: np.ndarray,
         slots: Sequence[int],
     ) -> None:
-        dataset: Any = self._open_hdf5()[variable.name]
-        index, inverse = np.unique(np.stack(frame, 1), axis=0, return_inverse=True)
+        stored = (*variable.axes, *variable.tail)
+        fixed = [axis for axis in ("sample", "time") if axis in stored]
+        left = [axis for axis in stored if axis not in fixed]
+        index, inverse = np.unique(np.stack([frame[axis] for axis in fixed], 1), axis=0, return_inverse=True)
         order = np.argsort(inverse.ravel(), kind="stable")
         copies = np.split(order, np.cumsum(np.bincount(inverse.ravel()))[:-1])
+        reduced = not {"sample", "time"} & {*variable.tail}
+        group, dataset = None, None
         for where, into in zip(index.tolist(), copies, strict=True):
-            planes = dataset[tuple(where)]
-            planes = planes[list(channels)] if "channel" in variable.axes else planes[None]
-            out[into[:, None], list(slots)] = planes
+            at: dict[Any, Any] = dict(zip(fixed, where, strict=True))
+            values = self._kept.get((variable.name, *where))
+            if values is None:
+                if dataset is None or (variable.groups and group != at["sample"]):
+                    # One dataset at a time: every open one has a cache of chunks, and there may be thousands.
+                    group, dataset = at["sample"], self._dataset(variable, at["sample"])
+                values = dataset[tuple(at.get(axis, slice(None)) for axis in stored[bool(variable.groups) :])]
+                if reduced:
+                    values = np.reshape(values, ((-1,) if "channel" in variable.axes else ()) + variable.block)
+                if "time" not in stored:
+                    self._keep((variable.name, *where), values)
+            out[into[:, None], list(slots)] = variable.planes(values[None], left, channels)
+
+    def _dataset(self, variable: Variable, sample: int) -> Any:
+        path = f"{variable.groups[sample]}/{variable.name}" if variable.groups else variable.name
+        return self._open_hdf5()[path]
+
+    def _keep(self, key: tuple, values: np.ndarray) -> None:
+        # What does not change in time is asked for with every frame.
+        if sum(kept.nbytes for kept in self._kept.values()) + values.nbytes <= CHUNK_CACHE_BYTES:
+            self._kept[key] = values
 
     def _open_descriptor(self) -> int:
         self._forget_other_process()
@@ -208,9 +256,10 @@ class PlaneFile:
         if self._hdf5 is not None:
             self._hdf5.close()
         self._descriptor = self._hdf5 = None
+        self._kept = {}
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_pid": None, "_descriptor": None, "_hdf5": None}
+        return self.__dict__ | {"_pid": None, "_descriptor": None, "_hdf5": None, "_kept": {}}
 
     def __del__(self):
         # Module teardown may have taken os or h5py away already; a descriptor that outlives us dies with the process.
@@ -251,15 +300,20 @@ def _open_whatever_the_lock(path: Path) -> h5py.File:
     return h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE_BYTES, rdcc_nslots=CHUNK_CACHE_SLOTS, locking=True)
 
 
-def variable_of(dataset: h5py.Dataset, axes: Sequence[str]) -> Variable:
+def variable_of(dataset: h5py.Dataset, axes: Sequence[str], *, points: tuple[int, ...] = ()) -> Variable:
     """Look up where the planes of a dataset lie.
 
     Args:
-        dataset: Open dataset of shape (*axes, *space).
-        axes: Names of its leading axes, among sample, time and channel, in this order; the rest is space.
+        dataset: Open dataset of shape (*axes, *space), or (*axes, *space, channel).
+        axes: Names of its leading axes, among sample, time and channel; the rest is space.
+        points: Where the channels come last: the number of grid points along every spatial axis, 1 along one that is
+            not stored, and the number of channels.
     """
     leading = len(axes)
-    plain = Variable(str(dataset.name), tuple(axes), dataset.shape[leading:], dataset.dtype)
+    block = points or dataset.shape[leading:]
+    space = points[:-1] or block
+    tail = (*range(len(space)), *("channel",) * bool(points))
+    plain = Variable(str(dataset.name), tuple(axes), space, dataset.dtype, tail=tail, block=block)
     properties = dataset.id.get_create_plist()
     stored_as_is = (
         dataset.dtype in (np.dtype(np.float32), np.dtype(np.float64))  # native byte order
@@ -279,7 +333,76 @@ def variable_of(dataset: h5py.Dataset, axes: Sequence[str]) -> Variable:
         table = _chunk_table(dataset, chunk)
         if dataset.chunks[leading:] != dataset.shape[leading:] or (table < 0).any():
             return plain
-    return Variable(plain.name, plain.axes, plain.space, plain.dtype, chunk, table)
+    return replace(plain, chunk=chunk, table=table)
+
+
+def grouped_variable(file: h5py.File, groups: Sequence[str], name: str, axes: Sequence[str], **how: Any) -> Variable:
+    """Look up where the planes of a dataset lie of which every group holds one trajectory.
+
+    Args:
+        file: Open file.
+        groups: Names of the groups, one a trajectory.
+        name: Path of the dataset in every group.
+        axes: Names of its leading axes, among time and channel.
+        how: As in ``variable_of``.
+
+    Raises:
+        LayoutError: a group has no such dataset, or one of another shape or type than the first group.
+    """
+    first: Any = None
+    offsets: list[int | None] = []
+    for group in groups:
+        # The low-level interface: there may be ten thousand groups.
+        try:
+            dataset = h5py.h5d.open(file.id, f"{group}/{name}".encode())
+        except (KeyError, TypeError) as error:
+            raise LayoutError(
+                f"{file.filename}: group {group!r} has no dataset {name!r}, which the other groups have: the file is "
+                "incomplete. Fetch or generate it again, or remove the group."
+            ) from error
+        kind = dataset.get_type()
+        first = first or (dataset, dataset.shape, kind)
+        if dataset.shape != first[1] or kind != first[2]:
+            raise LayoutError(
+                f"{file.filename}: {group}/{name} is {dataset.shape} {dataset.dtype}, but {groups[0]}/{name} is "
+                f"{first[1]} {first[0].dtype}. Trajectories of one file have one shape: fetch or generate it again."
+            )
+        offsets.append(dataset.get_offset())
+        if offsets[-1] is None:
+            check_written(h5py.Dataset(dataset))
+    alone = variable_of(h5py.Dataset(first[0]), axes, **how)
+    variable = replace(alone, name=name, axes=("sample", *axes), groups=tuple(groups), chunk=(), table=None)
+    if alone.table is None or None in offsets:
+        return variable
+    return replace(variable, chunk=(1, *alone.chunk), table=np.array(offsets, np.int64).reshape(-1, *(1,) * len(axes)))
+
+
+def check_written(dataset: h5py.Dataset, *, steps: int | None = None) -> None:
+    """Check that a dataset is there as a whole: where nothing was written, HDF5 reads zeros without a word.
+
+    Args:
+        dataset: The dataset, of shape (sample, time, ...) if ``steps`` is given.
+        steps: How many steps must be there; all by default.
+
+    Raises:
+        LayoutError: a part was never written.
+    """
+    if dataset.chunks is None:
+        missing = int(prod(dataset.shape) > 0 and dataset.id.get_storage_size() == 0)
+    else:
+        extents = [n if steps is None or axis != 1 else steps for axis, n in enumerate(dataset.shape)]
+        missing = prod(-(-n // c) for n, c in zip(extents, dataset.chunks, strict=True))
+        if steps is None:
+            missing -= dataset.id.get_num_chunks()
+        else:
+            times: list[int] = []
+            dataset.id.chunk_iter(lambda chunk: times.append(chunk.chunk_offset[1]))
+            missing -= sum(time < steps for time in times)
+    if missing:
+        raise LayoutError(
+            f"{dataset.file.filename}: {missing} chunk(s) of {dataset.name} were never written: the program that made "
+            "the file broke off. Fetch or generate it again."
+        )
 
 
 def _chunk_table(dataset: h5py.Dataset, chunk: tuple[int, ...]) -> np.ndarray:

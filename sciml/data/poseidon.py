@@ -7,6 +7,7 @@ generated (attribute ``replica``) has the same layout, and carries statistics of
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -51,7 +52,10 @@ def open_poseidon(file: PlaneFile, hdf5: h5py.File, *, task: str, kind: str) -> 
     steps = shape[1] if "time" in axes[main] else 1
     times = netcdf.coordinate(datasets[main], 1) if "time" in axes[main] else None
     grid = _grid(datasets[main], published)
-    channels = [_channel(f, datasets, grid, official=official, solid=published.solid) for f in stored]
+    channels = [_channel(f, datasets, grid, attributes, official=official, solid=published.solid) for f in stored]
+    for i, channel in enumerate(channels):
+        if channel.variable and "time" not in axes[channel.variable]:
+            channels[i] = replace(channel, field=replace(channel.field, in_time=False))
     spec = TrajectorySpec(
         layout="poseidon",
         task=task,
@@ -128,10 +132,17 @@ def _points(dataset: h5py.Dataset, axis: int, published: PublishedTask) -> np.nd
 
 
 def _channel(
-    stored: StoredField, datasets: dict[str, h5py.Dataset], grid: Grid, *, official: bool, solid: str
+    stored: StoredField,
+    datasets: dict[str, h5py.Dataset],
+    grid: Grid,
+    attributes: dict[str, Any],
+    *,
+    official: bool,
+    solid: str,
 ) -> Channel:
     if not stored.variable:
-        return Channel(stored.spec, value=stored.value(grid) if callable(stored.value) else stored.value)
+        value = stored.value(grid, attributes) if callable(stored.value) else stored.value
+        return Channel(stored.spec, value=value)
     if official:
         return Channel(stored.spec, stored.variable, stored.position, shift=stored.shift)
     if stored.spec.name == solid:  # an indicator is 0 or 1 and stays so

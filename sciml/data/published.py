@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,14 +23,15 @@ class StoredField:
         spec: The field, with its published statistics.
         variable: Dataset that holds it; empty for a field that the file does not hold.
         position: Index along the channel axis.
-        value: Value of a field that the file does not hold, or a function of the grid that gives it.
+        value: Value of a field that the file does not hold, or a function that gives it from the grid and the file's
+            attributes.
         shift: Subtracted from the stored values of the published files (their mean pressure).
     """
 
     spec: FieldSpec
     variable: str = ""
     position: int = 0
-    value: float | Callable[[Grid], np.ndarray] = 0.0
+    value: float | Callable[[Grid, Mapping[str, Any]], np.ndarray] = 0.0
     shift: float = 0.0
 
 
@@ -65,9 +68,10 @@ class PublishedTask:
     solid: str = ""
 
 
-def _kolmogorov_forcing(grid: Grid) -> np.ndarray:
+def _kolmogorov_forcing(grid: Grid, attributes: Mapping[str, Any]) -> np.ndarray:
+    amplitude = json.loads(attributes.get("parameters", "{}")).get("forcing", 0.1)  # a replica may have another one
     x, y = grid
-    return (0.1 * np.sin(2 * np.pi * (x[:, None] + y[None]))).astype(np.float32)
+    return (amplitude * np.sin(2 * np.pi * (x[:, None] + y[None]))).astype(np.float32)
 
 
 def _stored(name: str, variable: str, position: int, mean: float, std: float, *, group: str = "", shift: float = 0.0):
@@ -176,6 +180,19 @@ TASKS: dict[str, PublishedTask] = {
         boundary="wall",
         inputs=("source",),
         targets=("solution",),
+        steady=True,
+    ),
+    "Helmholtz": PublishedTask(
+        (
+            _stored("a", "a", 0, 0.0, 1.0, shift=1.0),
+            _stored("bc", "bc", 0, 0.0, 1.0),
+            _stored("u", "solution", 0, 0.11523915668552, 0.8279975746),
+        ),
+        validation=128,
+        test=512,
+        boundary="wall",
+        inputs=("a", "bc"),
+        targets=("u",),
         steady=True,
     ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Int
 from torch.utils.data import Sampler
 
 from sciml.errors import ConfigError
@@ -72,11 +73,14 @@ class ResumableBatchSampler(Sampler[list[int]]):
         """
         self._first = batch
 
+    def order(self) -> Int[np.ndarray, " sample"]:
+        """The samples of the epoch, in the order in which they are drawn."""
+        order = np.arange(self.size)
+        return np.random.default_rng([self.seed, self.epoch]).permutation(order) if self.shuffle else order
+
     def __iter__(self) -> Iterator[list[int]]:
         first, self._first = self._first, 0
-        order = np.arange(self.size)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+        order = self.order()
         for k in range(first, len(self)):
             start = k * self.batch_size * self.world
             each = min(self.batch_size, -(-(self.size - start) // self.world))

@@ -11,6 +11,7 @@ import numpy as np
 from sciml.errors import ConfigError
 
 Boundary = Literal["periodic", "wall", "open"]
+BOUNDARIES: tuple[Boundary, ...] = ("wall", "open", "periodic")  # in the order of the codes that batches carry
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class FieldSpec:
             incompressible flow). Losses mask such fields when ``masked`` is set.
         masked: True where the made-up value is not what the equation would give (pressure 0), so that it must not be
             trained on.
+        in_time: False for a field that does not change along a trajectory: a wave speed, a topography.
     """
 
     name: str
@@ -37,6 +39,7 @@ class FieldSpec:
     std: float | None = None
     observed: bool = True
     masked: bool = False
+    in_time: bool = True
 
     def __post_init__(self):
         if not self.group:
@@ -54,7 +57,7 @@ class TrajectorySpec:
         steps: Saved time steps of a trajectory; 1 for a steady problem.
         times: Physical time of every step, shape (steps,).
         coordinates: One coordinate array per spatial axis, by name, in array order.
-        boundary: One boundary condition per spatial axis.
+        boundary: One boundary condition per spatial axis; ``open`` where the two ends of an axis differ.
         time_scale: Number of steps that count as lead time 1 when fed to a network: lead time = (j - i) / time_scale.
         inputs: Names of the fields that a network sees; all of them by default.
         targets: Names of the fields that a network predicts; all of them by default. They differ from ``inputs`` in
@@ -64,6 +67,8 @@ class TrajectorySpec:
         solid: Name of a field that is 1 inside a body, where the equation does not hold: targets are set to 1 (after
             normalisation) and masked there. Empty if there is no body.
         attributes: Everything else the file says of itself: parameters of the equation, seed, solver, version.
+        faces: Boundary condition at the first and the last end of every spatial axis; those of ``boundary`` by default.
+        scalars: Names of the parameters of the equation that ``Trajectories.scalars`` gives for every trajectory.
     """
 
     layout: str
@@ -80,9 +85,12 @@ class TrajectorySpec:
     test: int | None = None
     solid: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    faces: tuple[tuple[Boundary, Boundary], ...] = ()
+    scalars: tuple[str, ...] = ()
 
     def __post_init__(self):
         names = self.names
+        object.__setattr__(self, "faces", self.faces or tuple((b, b) for b in self.boundary))
         object.__setattr__(self, "inputs", self.inputs or names)
         object.__setattr__(self, "targets", self.targets or names)
 

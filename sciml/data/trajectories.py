@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Float64, Int
 
 from sciml.data.handle import PlaneFile, Variable
 from sciml.data.spec import FieldSpec, TrajectorySpec
@@ -63,6 +63,11 @@ class Trajectories(ABC):
             LayoutError: the file ends before a frame does.
         """
 
+    @property
+    def direct(self) -> bool:
+        """Whether all frames are read straight from the file, and not through the library of its format."""
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the file; the next read opens it again."""
@@ -83,6 +88,37 @@ class Trajectories(ABC):
         """
         steps = np.arange(start, self.spec.steps if stop is None else stop)
         return self.read_frames(np.full(len(steps), trajectory), steps, channels=channels)
+
+    def times(self, trajectory: int) -> Float64[np.ndarray, " time"]:
+        """Physical times of the steps of one trajectory; they are ``spec.times`` unless the file has others for it."""
+        return self.spec.times
+
+    def coordinates(self, trajectory: int) -> Mapping[str, np.ndarray]:
+        """Coordinates of one trajectory; they are ``spec.coordinates`` unless the file has others for it."""
+        return self.spec.coordinates
+
+    def scalars(
+        self, trajectories: np.ndarray | Sequence[int], steps: np.ndarray | Sequence[int] | None = None
+    ) -> dict[str, Float64[np.ndarray, " frame"]]:
+        """Parameters of the equation that belong to frames, by the names of ``spec.scalars``.
+
+        Here they are numbers that the whole file shares, taken from its attributes; readers of files that have others
+        for every trajectory, or for every step, say so.
+
+        Args:
+            trajectories: Trajectory of every frame, shape (frame,).
+            steps: Time step of every frame; the first one by default.
+
+        Returns:
+            One array of shape (frame,) for each name, in the units of the file.
+        """
+        return {name: np.full(len(trajectories), float(self.spec.attributes[name])) for name in self.spec.scalars}
+
+    def _check(self, trajectories: Int[np.ndarray, " frame"], steps: Int[np.ndarray, " frame"]) -> None:
+        for kind, asked, count in (("trajectory", trajectories, len(self)), ("step", steps, self.spec.steps)):
+            if len(asked) and (asked.min() < 0 or asked.max() >= count):
+                wrong = asked.min() if asked.min() < 0 else asked.max()
+                raise DataError(f"{self.path} has no {kind} {wrong}: it has {count}, counted from 0.")
 
     def __enter__(self):
         return self
@@ -128,6 +164,7 @@ class StoredTrajectories(Trajectories):
         variables: The datasets that the channels refer to, by name.
         trajectories: Number of trajectories.
         transposed: Whether the two spatial axes are stored in the other order.
+        scalars: Parameters that differ between trajectories, by name, each of shape (trajectory,).
     """
 
     def __init__(
@@ -139,6 +176,7 @@ class StoredTrajectories(Trajectories):
         variables: dict[str, Variable],
         trajectories: int,
         transposed: bool = False,
+        scalars: Mapping[str, np.ndarray] | None = None,
     ):
         self.path = file.path
         self.spec = spec
@@ -147,6 +185,7 @@ class StoredTrajectories(Trajectories):
         self._variables = variables
         self._trajectories = trajectories
         self._transposed = transposed
+        self._scalars = dict(scalars or {})
 
     def __len__(self) -> int:
         return self._trajectories
@@ -178,11 +217,21 @@ class StoredTrajectories(Trajectories):
                 _standardise(frames[:, slot], mean + channel.shift, std)
         return np.ascontiguousarray(np.swapaxes(frames, -1, -2)) if self._transposed else frames
 
-    def _check(self, trajectories: Int[np.ndarray, " frame"], steps: Int[np.ndarray, " frame"]) -> None:
-        for kind, asked, count in (("trajectory", trajectories, len(self)), ("step", steps, self.spec.steps)):
-            if len(asked) and (asked.min() < 0 or asked.max() >= count):
-                wrong = asked.min() if asked.min() < 0 else asked.max()
-                raise DataError(f"{self.path} has no {kind} {wrong}: it has {count}, counted from 0.")
+    def scalars(
+        self, trajectories: np.ndarray | Sequence[int], steps: np.ndarray | Sequence[int] | None = None
+    ) -> dict[str, Float64[np.ndarray, " frame"]]:
+        """Parameters of the equation that belong to frames (see ``Trajectories.scalars``)."""
+        chosen = np.asarray(trajectories, np.int64)
+        of_file = self.spec.attributes
+        return {
+            name: self._scalars[name][chosen] if name in self._scalars else np.full(len(chosen), float(of_file[name]))
+            for name in self.spec.scalars
+        }
+
+    @property
+    def direct(self) -> bool:
+        """Whether all frames are read straight from the file."""
+        return all(variable.table is not None for variable in self._variables.values())
 
     def close(self) -> None:
         """Let go of the file; the next read opens it again."""

@@ -13,6 +13,8 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from jaxtyping import Bool, Float32
 
 from sciml.data.handle import variable_of
 from sciml.data.normalise import moments, pool
+from sciml.data.stored import StoredVariable, channel_names, channel_slices
 from sciml.errors import ConfigError, DataError, ShapeError, WriteError
 
 _BARE_DIMENSION = "This is a netCDF dimension but not a netCDF variable.{:10d}"
@@ -38,8 +41,10 @@ class TrajectoryWriter:
         task: Name of the task, e.g. ``NS-PwC``.
         variable: Name of the variable that holds the fields, e.g. ``velocity``.
         channels: Names of its channels.
+        variables: Where the file has several variables, or other axes than (sample, time, channel, x, y): what they
+            are, instead of ``variable`` and ``channels``.
         trajectories: Number of trajectories.
-        times: Physical time of every step, shape (time,).
+        times: Physical time of every step, shape (time,); one in a steady problem.
         coordinates: One coordinate array per spatial axis, by name, in array order.
         boundary: One boundary condition per spatial axis: ``periodic``, ``wall`` or ``open``.
         attributes: What else the file should say of itself: parameters, seed, solver, version. Strings and numbers.
@@ -55,8 +60,9 @@ class TrajectoryWriter:
         path: str | os.PathLike,
         *,
         task: str,
-        variable: str,
-        channels: Sequence[str],
+        variable: str = "",
+        channels: Sequence[str] = (),
+        variables: Sequence[StoredVariable] = (),
         trajectories: int,
         times: Sequence[float] | np.ndarray,
         coordinates: Mapping[str, np.ndarray],
@@ -66,8 +72,9 @@ class TrajectoryWriter:
     ):
         self.path = Path(path).absolute()
         self.written: Bool[np.ndarray, " trajectory"] = np.zeros(trajectories, bool)
-        self._variable = variable
-        self._channels = tuple(channels)
+        self._variables = tuple(variables) or (StoredVariable(variable, tuple(channels)),)
+        self._channels = channel_names(self._variables)
+        self._slices = channel_slices(self._variables)
         self._shape = (len(times), len(self._channels), *map(len, coordinates.values()))
         self._means = np.full((trajectories, len(self._channels)), np.nan)
         self._variances = self._means.copy()
@@ -75,8 +82,7 @@ class TrajectoryWriter:
         self._journal_path = self.path.with_name(self.path.name + ".part.journal")
         self._request = {
             "task": task,
-            "variable": variable,
-            "channels": list(self._channels),
+            "variables": [asdict(each) | {"channels": list(each.channels)} for each in self._variables],
             "trajectories": trajectories,
             "times": np.asarray(times, float).tolist(),
             "coordinates": {name: np.asarray(values, float).tolist() for name, values in coordinates.items()},
@@ -87,8 +93,8 @@ class TrajectoryWriter:
         try:
             self._journal = self._resume(overwrite) or self._start()
             with h5py.File(self._part, "r", locking=False) as file:
-                dataset: Any = file[variable]
-                self._variable_on_disk = variable_of(dataset, ("sample", "time", "channel"))
+                found: Any = file
+                self._on_disk = [variable_of(found[each.name], each.axes) for each in self._variables]
             self._check_space()
         except BaseException:
             os.close(self._descriptor)
@@ -99,7 +105,8 @@ class TrajectoryWriter:
 
         Args:
             first: Index of the first trajectory of the block.
-            frames: Fields of shape (trajectory, time, channel, *space).
+            frames: Fields of shape (trajectory, time, channel, *space), the channels of all variables. Of a variable
+                that does not change in time the first frame counts.
 
         Raises:
             ShapeError: the block has another shape than the file.
@@ -113,9 +120,10 @@ class TrajectoryWriter:
                 f"{', '.join(map(str, self._shape))}) within {len(self.written)} trajectories."
             )
         block = [self._moments(first + i, trajectory) for i, trajectory in enumerate(frames)]
-        places = np.arange(first, first + len(frames))[:, None], np.arange(self._shape[0])[None], np.zeros(1, int)
         try:
-            _write_planes(self._descriptor, frames, self._variable_on_disk.offsets(places).ravel())
+            for variable, own, on_disk in zip(self._variables, self._slices, self._on_disk, strict=True):
+                planes = np.ascontiguousarray(variable.take(frames[:, :, own]))
+                _write_planes(self._descriptor, planes, on_disk.offsets(self._places(variable, first, len(frames))))
             os.fsync(self._descriptor)
             lines = (json.dumps({"trajectory": t, "mean": m.tolist(), "variance": v.tolist()}) for t, m, v in block)
             self._journal.write("".join(f"{line}\n" for line in lines))
@@ -142,9 +150,9 @@ class TrajectoryWriter:
         mean, std = pool(self._means, self._variances)
         try:
             with h5py.File(self._part, "r+", locking=False) as file:
-                attributes = file[self._variable].attrs
-                attributes.modify("mean", mean)
-                attributes.modify("std", std)
+                for variable, own in zip(self._variables, self._slices, strict=True):
+                    file[variable.name].attrs.modify("mean", mean[own])
+                    file[variable.name].attrs.modify("std", std[own])
             os.fsync(self._descriptor)
             os.replace(self._part, self.path)
             self._journal_path.unlink()
@@ -229,8 +237,19 @@ class TrajectoryWriter:
             raise self._failure(error) from error
         return journal
 
+    def _places(self, variable: StoredVariable, first: int, count: int) -> list[np.ndarray]:
+        """Indices along the variable's own axes of the frames of trajectories ``first`` to ``first + count``."""
+        extent = {"sample": count, "time": self._shape[0], "channel": 1}  # the channels of a frame lie side by side
+        places = list(np.ix_(*(np.arange(extent[axis]) for axis in variable.axes)))
+        places[0] = places[0] + first
+        return places
+
     def _moments(self, trajectory: int, frames: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-        mean, variance = moments(frames)
+        of_variables = [
+            moments(frames[: None if variable.in_time else 1, own])
+            for variable, own in zip(self._variables, self._slices, strict=True)
+        ]
+        mean, variance = (np.concatenate(parts) for parts in zip(*of_variables, strict=True))
         if not np.isfinite(variance).all():
             wrong = self._channels[int(np.argmin(np.isfinite(variance)))]
             raise DataError(f"trajectory {trajectory} has NaN or infinity in channel {wrong!r}; it was not written.")
@@ -246,7 +265,8 @@ class TrajectoryWriter:
             raise self._failure("the disk is too small")
 
     def _missing_bytes(self) -> int:
-        return int((~self.written).sum()) * int(np.prod(self._shape)) * 4
+        frames = sum((self._shape[0] if each.in_time else 1) * len(each.channels) for each in self._variables)
+        return int((~self.written).sum()) * frames * prod(self._shape[2:]) * 4
 
     def _failure(self, error: Any) -> WriteError:
         free = shutil.disk_usage(self._part.parent).free
@@ -272,32 +292,25 @@ def _plain(key: str, value: Any) -> Any:
 
 def _make_skeleton(path: Path, request: Mapping[str, Any]) -> None:
     """An HDF5 file with everything but the frames and their statistics, in the oldest format, which all tools read."""
-    shape = (
-        request["trajectories"],
-        len(request["times"]),
-        len(request["channels"]),
-        *map(len, request["coordinates"].values()),
-    )
-    names = ("sample", "time", "channel", *request["coordinates"])
+    variables = [StoredVariable(**each | {"channels": tuple(each["channels"])}) for each in request["variables"]]
+    with_channels = [variable for variable in variables if variable.channel_axis]
+    count, space = request["trajectories"], tuple(map(len, request["coordinates"].values()))
     with h5py.File(path, "w", libver=("earliest", "v108"), locking=False) as file:
-        file.create_dataset("sample", (shape[0],), ">f4").make_scale(_BARE_DIMENSION.format(shape[0]))
-        file.create_dataset("time", data=np.asarray(request["times"])).make_scale("time")
-        file.create_dataset("channel", data=request["channels"], dtype=h5py.string_dtype()).make_scale("channel")
+        file.create_dataset("sample", (count,), ">f4").make_scale(_BARE_DIMENSION.format(count))
+        if any(variable.in_time for variable in variables):
+            file.create_dataset("time", data=np.asarray(request["times"])).make_scale("time")
+        for variable in with_channels:
+            name = "channel" if len(with_channels) == 1 else f"{variable.name}_channel"
+            file.create_dataset(name, data=variable.channels, dtype=h5py.string_dtype()).make_scale(name)
         for name, values in request["coordinates"].items():
             file.create_dataset(name, data=np.asarray(values)).make_scale(name)
-
-        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        layout.set_chunk((1, 1, *shape[2:]))
-        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        layout.set_obj_track_times(False)
-        space, kind = h5py.h5s.create_simple(shape), h5py.h5t.py_create(np.dtype(np.float32))
-        dataset = h5py.Dataset(h5py.h5d.create(file.id, request["variable"].encode(), kind, space, layout))
-        for axis, name in enumerate(names):
-            dataset.dims[axis].attach_scale(file[name])
-
-        # Room for the statistics, which are known at the end.
-        dataset.attrs["mean"] = dataset.attrs["std"] = np.full(shape[2], np.nan)
+        extent = {"sample": count, "time": len(request["times"])}
+        for variable in variables:
+            dimensions = [*variable.axes, *request["coordinates"]]
+            shape = (*(extent.get(axis, len(variable.channels)) for axis in variable.axes), *space)
+            if variable.channel_axis and len(with_channels) > 1:
+                dimensions[dimensions.index("channel")] = f"{variable.name}_channel"
+            _make_variable(file, variable, shape, dimensions)
         file.attrs["replica"] = np.int8(1)
         file.attrs["task"] = request["task"]
         file.attrs["boundary"] = " ".join(request["boundary"])
@@ -305,8 +318,27 @@ def _make_skeleton(path: Path, request: Mapping[str, Any]) -> None:
             file.attrs[key] = value
 
 
+def _make_variable(
+    file: h5py.File, variable: StoredVariable, shape: tuple[int, ...], dimensions: Sequence[str]
+) -> None:
+    """A variable whose frames have their places in the file, each a chunk of its own, before they are written."""
+    frame_axes = len(variable.axes) - variable.channel_axis
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_chunk((*(1,) * frame_axes, *shape[frame_axes:]))
+    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    layout.set_obj_track_times(False)
+    space, kind = h5py.h5s.create_simple(shape), h5py.h5t.py_create(np.dtype(np.float32))
+    dataset = h5py.Dataset(h5py.h5d.create(file.id, variable.name.encode(), kind, space, layout))
+    for axis, name in enumerate(dimensions):
+        dataset.dims[axis].attach_scale(file[name])
+    # Room for the statistics, which are known at the end.
+    dataset.attrs["mean"] = dataset.attrs["std"] = np.full(len(variable.channels), np.nan)
+
+
 def _write_planes(descriptor: int, frames: np.ndarray, offsets: np.ndarray) -> None:
     """Write frames, in order, at their byte offsets; frames that are neighbours in the file go in one call."""
+    offsets = offsets.ravel()
     memory = frames.reshape(-1).view(np.uint8).data
     size = len(memory) // len(offsets)
     starts = np.flatnonzero(np.concatenate(([True], np.diff(offsets) != size)))

@@ -17,9 +17,12 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from sciml.errors import ConfigError, ShapeError, SolverError
+from sciml.errors import ConfigError, ShapeError
+from sciml.pde.retry import BlowUpError
+from sciml.pde.transport import advance, courant_numbers
 
 Multiplier = Literal["smooth", "step"]
+Transport = Literal["spectral", "bounded"]
 
 STEPS_BETWEEN_FRAMES = 100_000
 """More steps than this between two saved frames means that the velocity has run away."""
@@ -90,23 +93,6 @@ class SpectralViscosity:
         return self.strength / resolution * (2 * math.pi * wavenumber) ** 2 * share
 
 
-class BlowUpError(SolverError):
-    """The flow became infinite, or so fast that no time step follows it.
-
-    Args:
-        trajectory: Position of the trajectory in the batch.
-        speed: Largest speed reached.
-    """
-
-    def __init__(self, trajectory: int, speed: float):
-        super().__init__(
-            f"trajectory {trajectory} of the batch blew up (largest speed {speed:g}). "
-            "Check the initial fields for NaN, take a smaller cfl, more resolution or more viscosity."
-        )
-        self.trajectory = trajectory
-        self.speed = speed
-
-
 def check_resolution(resolution: int) -> None:
     """Raise ConfigError unless the solver can work on a grid of so many points along each axis."""
     if resolution < 8 or resolution % 2:
@@ -116,7 +102,7 @@ def check_resolution(resolution: int) -> None:
 class NavierStokes:
     """Solves the incompressible Navier-Stokes equations and the transport of any number of passive tracers c.
 
-        u_t + (u . grad) u + grad p = D u + f,  div u = 0,  c_t + u . grad c = D_c c
+        u_t + (u . grad) u + grad p = D u + f,  div u = 0,  c_t + u . grad c = D_c c  (D_c = 0 if ``bounded``)
 
     In Fourier space, for the vorticity w = v_x - u_y (Basdevant's form, which needs four transforms instead of five):
 
@@ -128,7 +114,9 @@ class NavierStokes:
     Args:
         resolution: Grid points N along x and along y, even, at least 8. Good values: 64 to 512, powers of two.
         damping: Damping of the velocity.
-        tracer_damping: Damping of the tracers; that of the velocity by default.
+        transport: How tracers are carried: ``spectral``, as accurate as the velocity where they are smooth, or
+            ``bounded``, by finite volumes, which never leave the range of the initial values: for sharp edges.
+        tracer_damping: Damping of spectral tracers; that of the velocity by default.
         force: Steady force field (f, g), nondimensional, shape (2, x, y), zero mean.
         dtype: ``torch.float32`` to make data, ``torch.float64`` to measure errors.
         device: Where to compute.
@@ -146,13 +134,17 @@ class NavierStokes:
         resolution: int,
         *,
         damping: Damping | None = None,
+        transport: Transport = "spectral",
         tracer_damping: Damping | None = None,
         force: Float[Tensor, "2 x y"] | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):
         check_resolution(resolution)
+        if transport not in get_args(Transport):
+            raise ConfigError(f"transport {transport!r} is unknown; choose one of {get_args(Transport)}.")
         damping = damping or SpectralViscosity()
+        self.transport = transport
         self.resolution = resolution
         self.dtype = dtype
         self.device = torch.device(device)
@@ -173,6 +165,8 @@ class NavierStokes:
         self._stress = self._pairs(torch.stack([kx**2 - ky**2, -kx * ky]))
         dampings = (damping, tracer_damping or damping)
         self._rates = self._pairs(torch.stack([each.rate(wavenumber, resolution) for each in dampings]))
+        corner = torch.exp(0.5j * (kx + ky) / resolution)  # half a cell further along both axes
+        self._stream = self._complex(corner * inverse_square * mask)
         self._mask = self._pairs(mask.expand(self._modes, -1))
         self._force_curl, self._force_size = None, 0.0
         if force is not None:
@@ -193,7 +187,7 @@ class NavierStokes:
 
         Args:
             initial: Velocity u, v and any number of tracers at ``times[0]``, nondimensional, shape (batch, 2 + tracers,
-                x, y). What is not solenoidal, and what the 2/3 rule cuts, is projected out.
+                x, y). What is not solenoidal, and what the 2/3 rule cuts, is projected out of what is spectral.
             times: Increasing times of the saved frames, nondimensional, shape (frame,).
             cfl: Grid cells that the flow crosses in a step. Good values: 0.5 to 1.2; unstable from about 1.35.
             max_step: Longest time step, nondimensional.
@@ -214,11 +208,14 @@ class NavierStokes:
             )
         if any(later <= earlier for earlier, later in pairwise(times)):
             raise ConfigError(f"times of the saved frames must increase; got {list(times)}.")
-        rates = self._rates[[0] + [1] * (initial.shape[1] - 2)]
-        state, mean = self._enter(initial.to(self.device, self.dtype))
+        initial = initial.to(self.device, self.dtype)
+        bounded = initial[:, 2 if self.transport == "bounded" else initial.shape[1] :]
+        rates = self._rates[[0] + [1] * (initial.shape[1] - 2 - bounded.shape[1])]
+        state, mean = self._enter(initial[:, : initial.shape[1] - bounded.shape[1]])
         fields = self._fields(state, mean)
+        stream, steps = self._corner_stream(state), 0
         frames = fields.new_empty(len(initial), len(times), *initial.shape[1:])
-        frames[:, 0] = fields
+        frames[:, 0] = torch.cat([fields, bounded], 1)
         for frame, (earlier, later) in enumerate(pairwise(times), start=1):
             remaining = later - earlier
             while remaining > 0:
@@ -226,8 +223,13 @@ class NavierStokes:
                 dt = self._step_length(speed, remaining, cfl, max_step)
                 state = self._step(state, mean, fields, dt, rates)
                 fields = self._fields(state, mean)
+                if bounded.shape[1]:
+                    before, stream = stream, self._corner_stream(state)
+                    courant = courant_numbers((before + stream) / 2, mean.real, dt)
+                    bounded = advance(bounded, courant, first_axis=steps % 2)
+                steps += 1
                 remaining -= dt
-            frames[:, frame] = fields
+            frames[:, frame] = torch.cat([fields, bounded], 1)
         return frames
 
     def vorticity(self, velocity: Float[Tensor, "... 2 x y"]) -> Float[Tensor, "... x y"]:
@@ -282,6 +284,10 @@ class NavierStokes:
         series[:, 2:] = state[:, 1:]
         return self._inverse(series)
 
+    def _corner_stream(self, state: Tensor) -> Tensor:
+        """Stream function at the upper corner of every cell of the grid, shape (batch, x, y)."""
+        return self._inverse(state[:, 0] * self._stream)
+
     def _slope(self, fields: Tensor) -> Tensor:
         """Time derivative of the state without the damping, as (real, imaginary) pairs, from the fields on the grid."""
         batch, channels, size, _ = fields.shape
@@ -308,7 +314,11 @@ class NavierStokes:
         fastest = max(float(speed.max()), math.sqrt(self._force_size / self.resolution), 1e-12)
         steps = remaining / min(cfl / (self.resolution * fastest), max_step)
         if not steps < STEPS_BETWEEN_FRAMES:
-            raise BlowUpError(int(torch.nan_to_num(speed, nan=math.inf).argmax()), fastest)
+            raise BlowUpError(
+                int(torch.nan_to_num(speed, nan=math.inf).argmax()),
+                f"largest speed {fastest:g}",
+                "Check the initial fields for NaN, take more resolution or more viscosity.",
+            )
         return remaining / max(1, math.ceil(steps - 1e-9))
 
     def _step(self, state: Tensor, mean: Tensor, fields: Tensor, dt: float, rates: Tensor) -> Tensor:

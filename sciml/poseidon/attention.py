@@ -111,7 +111,9 @@ class WindowAttention(nn.Module):
                     part, "b (p h) (q w) (three n d) -> (b p q) (h w) three n d", h=h, w=w, three=3, n=self.heads
                 )
                 y = cosine_attention(qkv, scale, next(biases), dropout=self.dropout if self.training else 0.0)
-                row.append(rearrange(y, "(b p q) (h w) n d -> b (p h) (q w) (n d)", b=len(x), h=h, q=part.shape[2] // w))
+                row.append(
+                    rearrange(y, "(b p q) (h w) n d -> b (p h) (q w) (n d)", b=len(x), h=h, q=part.shape[2] // w)
+                )
             out.append(_join(row, dim=2))
         x = _join(out, dim=1)
         return torch.roll(x, (shift, shift), dims=(1, 2)) if shift else x

@@ -99,7 +99,7 @@ class _TiledCosineAttention(torch.autograd.Function):
             s.view(-1, *b.shape).copy_(b)
             torch.softmax(s.baddbmm_(q, k.mT), dim=-1, out=p)
             d_p = torch.bmm(d_o, v.mT, out=s)
-            torch._softmax_backward_data(d_p, p, -1, p.dtype, grad_input=d_s)
+            torch.ops.aten._softmax_backward_data.out(d_p, p, -1, p.dtype, grad_input=d_s)
             d_q.copy_(torch.bmm(d_s, k).view(d_q.shape))
             # The narrow matrix first: BLAS is faster at x^T P than at P^T x.
             d_k.copy_(torch.bmm(q.mT, d_s).mT.unflatten(0, d_k.shape[:2]))

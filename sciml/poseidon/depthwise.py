@@ -16,7 +16,7 @@ def depthwise_conv(
 ) -> Float[Tensor, "batch channel height width"]:
     """Convolve every channel with its own kernel, zero-padded to the same size.
 
-    On the CPU the gradient of the kernels comes from convolutions too, three times as fast as the stock one.
+    On the CPU the gradient of the kernels comes from convolutions too, two to three times as fast as the stock one.
 
     Args:
         x: Fields, shape (batch, channel, height, width).
@@ -43,5 +43,5 @@ class _DepthwiseConv(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         same = {"padding": weight.shape[-1] // 2, "groups": len(weight)}
         dx = F.conv2d(dy, weight.flip(2, 3), **same)
-        dw = sum(F.conv2d(sample, d[:, None], **same) for sample, d in zip(x, dy, strict=True))
+        dw = torch.stack([F.conv2d(sample, d[:, None], **same) for sample, d in zip(x, dy, strict=True)]).sum(0)
         return dx, dw[:, None], dy.sum((0, 2, 3))

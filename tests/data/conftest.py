@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from sciml.data import TrajectoryWriter
+from tests.data.well_files import WellFileMaker
 
 
 @pytest.fixture
@@ -56,3 +57,9 @@ def replica(tmp_path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def well(tmp_path) -> Callable[..., WellFileMaker]:
+    """Start a file in the layout of The Well; leave its context to close it."""
+    return lambda name="made.hdf5", **how: WellFileMaker(tmp_path / name, **how)

@@ -165,7 +165,7 @@ def test_a_kill_in_the_middle_of_a_frame_and_of_a_journal_line_changes_no_byte(t
         journal.write_bytes(whole[:-cut])
         out = writer(path)
         assert out.written.tolist() == [True, False, False, False, False]
-        os.pwrite(out._descriptor, b"half a frame", int(out._variable_on_disk.table[1, 0, 0]))
+        os.pwrite(out._descriptor, b"half a frame", int(out._on_disk[0].table[1, 0, 0]))
         out.write(4, FRAMES[4:])
         out.close()
         again = writer(path)
@@ -328,5 +328,5 @@ def test_the_journal_tells_what_was_asked_for(tmp_path):
     out = writer(tmp_path / "flow.nc")
     header = json.loads((tmp_path / "flow.nc.part.journal").read_text().splitlines()[0])
     out.close()
-    assert header["channels"] == ["u", "v"]
+    assert [each["channels"] for each in header["variables"]] == [["u", "v"]]
     assert header["attributes"]["tracer"] == 1

@@ -5,16 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
 from sciml.data import open_trajectories
+from sciml.data.stored import StoredVariable
 from sciml.errors import ConfigError, LayoutError, SolverError
 from sciml.pde import make_task
 from sciml.pde import spectral as spectral_module
 from sciml.pde.generate import InterruptedGeneration, generate
+from sciml.pde.retry import BlowUpError
 from sciml.pde.tasks.ns import NavierStokesTask
 
 SMALL = {"resolution": 16, "block": 2, "frames": 3, "horizon": 0.1, "progress": False}
@@ -165,10 +169,156 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path):
     assert digest(path) == digest(reference)
 
 
-def test_a_trajectory_that_blows_up_stops_the_run_with_its_name(tmp_path, monkeypatch):
+def test_a_trajectory_that_blows_up_is_redone_and_reported_and_leaves_the_others_alone(tmp_path, monkeypatch):
+    reference = generate("NS-PwC", tmp_path / "a.nc", trajectories=4, **SMALL)
+    simulate = NavierStokesTask.simulate
+
+    def fragile(self, indices, **options):
+        if 3 in indices and self.cfl == 1.0:
+            raise BlowUpError(list(indices).index(3), "velocity 1e9")
+        return simulate(self, indices, **options)
+
+    monkeypatch.setattr(NavierStokesTask, "simulate", fragile)
+    with pytest.warns(match=r"trajectory 3 of seed 0 blew up \(velocity 1e9\) and was redone with cfl = 0\.5"):
+        path = generate("NS-PwC", tmp_path / "b.nc", trajectories=4, **SMALL)
+    with open_trajectories(reference) as a, open_trajectories(path) as b:
+        for trajectory in (0, 1):  # a block of its own
+            np.testing.assert_array_equal(a.read(trajectory), b.read(trajectory))
+        # Now alone in its block, or with half the step: the truncation error of RK4, and not nothing.
+        for trajectory in (2, 3):
+            difference = float(np.abs(a.read(trajectory) - b.read(trajectory)).max())
+            assert 0 < difference < 1e-2
+
+
+def test_a_trajectory_that_no_step_saves_stops_the_run_with_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(spectral_module, "STEPS_BETWEEN_FRAMES", 1)
-    with pytest.warns(match="half the time step"), pytest.raises(SolverError, match="trajectory 0 of seed 0 blew up"):
+    with pytest.raises(SolverError, match=r"trajectory 0 of seed 0 blew up .* even with cfl = 0\.125"):
         generate("NS-PwC", tmp_path / "a.nc", trajectories=2, amplitude=1e4, **SMALL)
+
+
+@dataclass(frozen=True)
+class Steady:
+    """Two fields without time."""
+
+    name: ClassVar[str] = "Poisson-Gauss"
+    equation: ClassVar[str] = "-Lap u = f"
+    initial_data: ClassVar[str] = "none"
+    solver: ClassVar[str] = "none"
+    boundary: ClassVar[tuple[str, str]] = ("wall", "wall")
+    transposed: ClassVar[bool] = False
+    variables: ClassVar[tuple[StoredVariable, ...]] = tuple(
+        StoredVariable(name, (name,), in_time=False, channel_axis=False) for name in ("source", "solution")
+    )
+    channels: ClassVar[tuple[str, ...]] = ("source", "solution")
+    times: ClassVar[np.ndarray] = np.zeros(1)
+
+    def coordinates(self, resolution):
+        return {axis: np.arange(resolution) / resolution for axis in ("x", "y")}
+
+    def simulate(self, trajectories, *, resolution, seed, device="cpu"):
+        fields = [torch.full((1, 2, resolution, resolution), float(i + seed)) for i in trajectories]
+        fields = torch.stack(fields)
+        fields[:, :, 1] *= 10
+        return fields
+
+
+def test_a_steady_task_is_stored_without_time_and_without_channel_axis(tmp_path):
+    path = generate(Steady(), tmp_path / "a.nc", trajectories=3, resolution=8, seed=2, block=2, progress=False)
+    with open_trajectories(path) as data:
+        assert data.spec.steady
+        assert (data.spec.inputs, data.spec.targets) == (("source",), ("solution",))
+        assert data.read(2)[0, :, 0, 0].tolist() == [4.0, 40.0]
+        assert data.spec.fields[1].mean == pytest.approx(30.0)
+
+
+def test_the_forcing_of_a_generated_file_is_the_one_it_was_made_with(tmp_path):
+    path = generate("FNS-KF", tmp_path / "a.nc", trajectories=1, forcing=0.3, **SMALL)
+    with open_trajectories(path) as data:
+        g = data.read(0, channels=["g"])[0, 0]
+    x = np.arange(16) / 16
+    np.testing.assert_allclose(g, 0.3 * np.sin(2 * np.pi * (x[:, None] + x)), atol=1e-7)  # float32
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_shards_hold_what_one_file_holds(tmp_path, count):
+    whole = generate("NS-PwC", tmp_path / "whole.nc", trajectories=7, seed=1, **SMALL)
+    for i in reversed(range(count)):
+        part = generate("NS-PwC", tmp_path / "set.nc", trajectories=7, seed=1, shard=(i, count), **SMALL)
+        assert part == tmp_path / "set" / f"set_{i:05d}.nc"
+    assert len(list((tmp_path / "set").iterdir())) == count
+    with open_trajectories(whole) as one, open_trajectories(tmp_path / "set") as joined:
+        assert len(joined) == 7
+        for trajectory in range(7):
+            np.testing.assert_array_equal(one.read(trajectory), joined.read(trajectory))
+        for ours, theirs in zip(joined.spec.fields, one.spec.fields, strict=True):
+            # The same float64 moments, pooled in two stages.
+            assert (ours.mean, ours.std) == pytest.approx((theirs.mean, theirs.std), rel=1e-12, abs=1e-15)
+        assert joined.spec.replica
+
+
+def test_a_part_says_which_it_is_and_is_not_made_twice(tmp_path, monkeypatch):
+    path = generate("NS-PwC", tmp_path / "set", trajectories=7, shard=(1, 3), **SMALL)
+    with open_trajectories(path) as part:
+        assert part.spec.attributes["shard"] == "1/3"
+        assert part.spec.attributes["first_trajectory"] == 2
+        assert part.spec.attributes["trajectories"] == 7
+    monkeypatch.setattr(NavierStokesTask, "simulate", None)  # any attempt to compute would fail
+    assert generate("NS-PwC", tmp_path / "set", trajectories=7, shard=(1, 3), **SMALL) == path
+    with pytest.raises(ConfigError, match="shard is 1/3 there, 1/2 here"):
+        generate("NS-PwC", tmp_path / "set", trajectories=7, shard=(1, 2), **SMALL)
+
+
+def test_two_shards_made_at_the_same_time_and_a_killed_one_give_the_same_bytes(tmp_path):
+    size = {**SMALL, "resolution": 32, "frames": 6, "horizon": 1.0}
+    for i in (0, 1):
+        generate("NS-PwC", tmp_path / "a", trajectories=40, shard=(i, 2), **size)
+    program = (
+        "import sys; from sciml.pde.generate import generate\n"
+        f"generate('NS-PwC', {str(tmp_path / 'b')!r}, trajectories=40, shard=(int(sys.argv[1]), 2), workers=1, **{size!r})"
+    )
+    first, second = (subprocess.Popen([sys.executable, "-c", program, str(i)]) for i in (0, 1))
+    journal = tmp_path / "b" / "b_00001.nc.part.journal"
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 5):
+        assert time.monotonic() < deadline
+        assert second.poll() is None
+        time.sleep(0.001)
+    os.kill(second.pid, signal.SIGKILL)
+    second.wait()
+    assert first.wait() == 0
+    generate("NS-PwC", tmp_path / "b", trajectories=40, shard=(1, 2), **size)
+    for i in (0, 1):
+        parts = [tmp_path / name / f"{name}_{i:05d}.nc" for name in ("a", "b")]
+        assert digest(parts[0]) == digest(parts[1])
+
+
+def test_a_cluster_with_two_workers_gives_the_same_bytes_and_remarks(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    reference = generate("NS-PwC", tmp_path / "a.nc", trajectories=7, **SMALL)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path / "dask"
+    ) as workers:
+        address = workers.scheduler_address
+        path = generate("NS-PwC", tmp_path / "b.nc", trajectories=7, dask=address, **SMALL)
+        assert digest(path) == digest(reference)
+        # What goes wrong on a worker arrives here.
+        with pytest.raises(SolverError, match=r"trajectory 0 of seed 0 blew up .* even with cfl"):
+            generate("NS-PwC", tmp_path / "c.nc", trajectories=2, dask=address, amplitude=float("nan"), **SMALL)
+
+
+def test_a_cluster_that_is_not_there_is_named(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+
+    def unreachable(**_):
+        raise OSError("timed out")
+
+    monkeypatch.setattr(distributed, "Client", unreachable)
+    with pytest.raises(ConfigError, match=r"no dask scheduler answers at 'tcp://nowhere:1'.*dask worker"):
+        generate("NS-PwC", tmp_path / "a.nc", trajectories=2, dask="tcp://nowhere:1", **SMALL)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigError, match=r"sciml-kit\[cluster\]"):
+        generate("NS-PwC", tmp_path / "a.nc", trajectories=2, dask="tcp://nowhere:1", **SMALL)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -179,6 +329,9 @@ def test_a_trajectory_that_blows_up_stops_the_run_with_its_name(tmp_path, monkey
         ({"block": 0}, "block is 0"),
         ({"resolution": 15}, "even number"),
         ({"device": "abacus"}, "cannot compute on device 'abacus'"),
+        ({"workers": 0}, "workers is 0"),
+        ({"shard": (2, 2), "trajectories": 8}, "shard 2/2 is not there"),
+        ({"shard": (0, 3), "trajectories": 4}, "at most 2 shards"),
     ],
 )
 def test_impossible_numbers_are_refused_before_anything_is_written(tmp_path, options, message):

@@ -1,12 +1,14 @@
+import itertools
 import math
 
 import pytest
 import torch
 
-from sciml.pde import TASKS, NavierStokes, initial, make_task
+from sciml.pde import NavierStokes, initial, make_task
 from sciml.pde.initial import generator_for
+from sciml.pde.tasks import ns
 
-NAMES = sorted(TASKS)
+NAMES = sorted(kind.name for kind in ns.TASKS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,6 +35,7 @@ def test_the_same_numbers_are_drawn_on_every_grid():
         (initial.sines, {"modes": 5}),
         (initial.gaussian_vortices, {"vortices": 7, "exponent": 1.0}),
         (initial.shear_layers, {"perturb_profile": True}),
+        (initial.brownian_bridge, {"modes": 9}),
     ):
         coarse = family(32, generator=generator_for(0, 3), **options)
         fine = family(64, generator=generator_for(0, 3), **options)
@@ -89,10 +92,81 @@ def test_the_layers_are_wavy_continuous_and_periodic_where_the_profile_is_pertur
     assert waviness[1] < 0.07
 
 
-def test_the_disk_covers_a_quarter_radius():
-    assert float(initial.disk(256).mean()) == pytest.approx(
-        math.pi / 16, abs=2e-3
-    )  # a boundary cell in 1/4 of 2 pi r N
+def test_the_disk_has_the_published_mean_which_is_almost_its_area():
+    disk = initial.disk(128)
+    assert float(disk.mean()) == pytest.approx(0.19586183, abs=2e-7)  # 3209 of 16384 points; the constant is float32
+    # Gauss's circle problem: the points of a circle of radius 32 miss its area by a few.
+    assert float(disk.mean()) == pytest.approx(math.pi / 16, abs=1e-3)
+
+
+def test_a_brownian_bridge_is_the_sum_that_it_claims_to_be():
+    velocity = initial.brownian_bridge(16, generator=generator_for(0, 0), modes=2)
+    a = initial.uniform(-1, 1, 2, 2, 2, 2, 2, generator=generator_for(0, 0))
+    x, y = 3 / 16, 7 / 16
+    waves = (math.cos, math.sin)
+    for component in (0, 1):
+        expected = sum(
+            float(a[component, p, q, k - 1, j - 1])
+            * (k * k + j * j) ** -0.75
+            * waves[p](2 * math.pi * k * x)
+            * waves[q](2 * math.pi * j * y)
+            for p, q, k, j in itertools.product((0, 1), (0, 1), (1, 2), (1, 2))
+        )
+        assert float(velocity[component, 3, 7]) == pytest.approx(expected, abs=1e-13)
+
+
+def test_waves_too_short_for_the_grid_are_left_out():
+    coarse = initial.brownian_bridge(16, generator=generator_for(0, 0), modes=20)
+    fine = initial.brownian_bridge(64, generator=generator_for(0, 0), modes=20)
+    kept, of_fine = (torch.fft.rfft2(field, norm="forward")[:, :8, :8] for field in (coarse, fine))
+    torch.testing.assert_close(kept, of_fine, rtol=0, atol=1e-14)
+
+
+def sheet(resolution, *, harmonics):
+    """Vorticity of a sheet, its curve y(x), and the slope of the curve."""
+    generator = generator_for(0, 0)
+    a, b = (initial.uniform(0, top, 10, 1, generator=generator) for top in (1 / 320, 1.0))
+    x, i = initial.grid(4096), torch.arange(1, 11, dtype=torch.float64)[:, None]
+    waves = torch.sin(2 * math.pi * ((i if harmonics else 1) * x + b))
+    y = 0.5 + 0.2 * torch.sin(2 * math.pi * x) + (a * waves).sum(0)
+    vorticity = initial.vortex_sheet(resolution, generator=generator_for(0, 0), thickness=5 / 128, harmonics=harmonics)
+    return vorticity, y, (y.roll(-1) - y) * 4096
+
+
+@pytest.mark.parametrize("harmonics", [True, False])
+def test_a_vortex_sheet_has_strength_one_along_its_curve_and_none_elsewhere(harmonics):
+    vorticity, y, slope = sheet(128, harmonics=harmonics)
+    length = torch.sqrt(1 + slope**2).mean()  # a polygon of 4096 sides: 1e-6
+    assert float(vorticity.mean()) == pytest.approx(float(length), abs=1e-5)
+    points = initial.grid(128)
+    curve = torch.stack([initial.grid(4096), y], 1)
+    curves = torch.cat([curve + torch.tensor([shift, 0.0]) for shift in (-1.0, 0.0, 1.0)])
+    grid = torch.stack(torch.meshgrid(points, points, indexing="ij"), -1).reshape(-1, 2)
+    outside = vorticity.flatten()[torch.cdist(grid, curves).amin(1) > 5 / 128]
+    # The grid cuts the series of the spline at |k| thickness = 2.5, where it is 1e-3.
+    assert float(outside.abs().max()) < 2e-3 * float(vorticity.max())
+
+
+def test_across_a_vortex_sheet_the_velocity_jumps_by_one():
+    vorticity, y, slope = sheet(256, harmonics=True)
+    u, v = initial.velocity_of(vorticity)
+    crest = int(slope.abs().argmin())  # there the sheet is level, and the jump is one of u
+    column, row = round(crest / 16), round(float(y[crest]) * 256)
+    gap = 11  # just outside of the spline, 10 points
+    jump = float(u[column, row + gap] - u[column, row - gap])
+    # u_y = v_x - w: between the two points the background -mean(w) and v_x change u by about 22/256 times 1 and 2.
+    assert jump == pytest.approx(-1, abs=0.25)
+    assert abs(float(v[column, row + gap] - v[column, row - gap])) < 0.25
+
+
+def test_the_mollifier_is_a_cubic_spline_in_the_plane():
+    x = torch.linspace(-1, 1, 401, dtype=torch.float64)
+    r = torch.sqrt(x[:, None] ** 2 + x[None, :] ** 2)
+    spline = torch.where(r < 0.5, 1 - 6 * r**2 + 6 * r**3, 2 * (1 - r).clamp(min=0) ** 3)  # in its usual form
+    for k in (0.0, 0.7, 2.3):
+        expected = float((spline * torch.cos(2 * math.pi * k * x)[:, None]).sum() / spline.sum())
+        found = float(initial._spline_transform(torch.tensor([k], dtype=torch.float64)))
+        assert found == pytest.approx(expected, abs=1e-6)  # sums over 401^2 points of a smooth function: 1e-8
 
 
 def test_the_velocity_of_a_vorticity_has_that_vorticity():

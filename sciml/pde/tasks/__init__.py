@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sciml.errors import ConfigError
 from sciml.pde.tasks import ns
+from sciml.pde.tasks.stored import StoredVariable
 
 
 class Task(Protocol):
@@ -23,7 +24,6 @@ class Task(Protocol):
         equation: The equation, as text.
         initial_data: The initial data in a few words.
         solver: The numerical method in a few words.
-        variable: Name of the variable in the file.
         boundary: One boundary condition per axis.
         transposed: True where the published file holds x and y exchanged.
     """
@@ -32,19 +32,23 @@ class Task(Protocol):
     equation: ClassVar[str]
     initial_data: ClassVar[str]
     solver: ClassVar[str]
-    variable: ClassVar[str]
     boundary: ClassVar[tuple[str, str]]
     transposed: ClassVar[bool]
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
+    def variables(self) -> tuple[StoredVariable, ...]:
+        """What the file holds: its variables and their channels."""
+        ...
+
+    @property
     def channels(self) -> tuple[str, ...]:
-        """Names of the stored channels."""
+        """Names of the stored channels, in order over the variables."""
         ...
 
     @property
     def times(self) -> np.ndarray:
-        """Times of the saved frames, shape (frames,)."""
+        """Times of the saved frames, shape (frames,); one in a steady problem."""
         ...
 
     def coordinates(self, resolution: int) -> dict[str, np.ndarray]:
@@ -54,13 +58,23 @@ class Task(Protocol):
     def simulate(
         self, trajectories: Sequence[int], *, resolution: int, seed: int, device: torch.device | str = "cpu"
     ) -> Tensor:
-        """Solve for the trajectories with these indices, shape (trajectory, frame, channel, x, y)."""
+        """Solve for the trajectories with these indices, shape (trajectory, frame, channel, x, y).
+
+        Channels that do not change in time are the same in all frames.
+
+        Raises:
+            BlowUpError: a trajectory cannot be continued (see ``sciml.pde.retry``).
+        """
         ...
 
 
-TASKS: Mapping[str, type[Task]] = {
-    task.name: task for task in (ns.Sines, ns.Gauss, ns.PiecewiseConstant, ns.ShearLayer)
-}
+# fmt: off
+_KINDS: tuple[type[Task], ...] = (
+    *ns.TASKS,
+)
+# fmt: on
+
+TASKS: Mapping[str, type[Task]] = {kind.name: kind for kind in _KINDS}
 """Every task by name."""
 
 
