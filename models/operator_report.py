@@ -145,23 +145,23 @@ def describe(errors: ForecastErrors, report: Report) -> None:
 def _draw_samples(errors: ForecastErrors, report: Report, times: list[float]) -> None:
     report.section("Forecasts")
     what, view = _scalar(errors)
-    rows, last = [], len(times) - 1
+    best = min((name for name in errors.methods if name != "persistence"), key=errors.final)
+    rows, last, when = [], len(times) - 1, f", t = {times[-1]:.2g}" if len(times) > 1 else ""
     for sample in errors.samples:
-        truth, prediction = view(sample["truth"][last]), view(sample["direct"][last])
+        truth, forecast = view(sample["truth"][last]), view(sample[best][last])
         row = {"t = 0": view(sample["initial"])} if "initial" in sample else {}
-        row |= {f"truth, t = {times[last]:.2g}": truth, f"prediction, t = {times[last]:.2g}": prediction}
-        rows.append(row | {"error": np.abs(prediction - truth)})
-    caption = f"{what.capitalize()} of test trajectories: start, truth, direct prediction, absolute error."
+        row |= {f"truth{when}": truth, f"forecast{when}": forecast}
+        rows.append(row | {"error": np.abs(forecast - truth)})
+    caption = f"{what.capitalize()} of test trajectories: start, truth, {best} forecast, absolute error."
     report.figure("forecasts", plots.field_table(rows), caption)
-    name = "autoregressive" if "autoregressive" in errors.samples[0] else "direct"
     if len(times) > 1 and "initial" in errors.samples[0]:
         sample = errors.samples[0]
         truth = np.stack([view(sample["initial"]), *map(view, sample["truth"])])
-        prediction = np.stack([view(sample["initial"]), *map(view, sample[name])])
-        columns = {"truth": truth, f"{name} forecast": prediction, "error": np.abs(prediction - truth)}
+        forecast = np.stack([view(sample["initial"]), *map(view, sample[best])])
+        columns = {"truth": truth, f"{best} forecast": forecast, "error": np.abs(forecast - truth)}
         report.folder.mkdir(parents=True, exist_ok=True)
         path = plots.rollout_gif(report.folder / "rollout.gif", [0.0, *times], columns)
-        report.figure("rollout", path, f"{what.capitalize()} of one test trajectory, {name} forecast.")
+        report.figure("rollout", path, f"{what.capitalize()} of one test trajectory, {best} forecast.")
 
 
 def _scalar(errors: ForecastErrors) -> tuple[str, Any]:

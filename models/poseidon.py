@@ -105,7 +105,8 @@ class OperatorLearning(L.LightningModule):
             for name, parameters in self.net.parameter_groups().items()  # type: ignore[union-attr]
             if parameters
         ]
-        optimizer = torch.optim.AdamW(groups, betas=self.betas)
+        # Fused: one pass over each parameter. Not on a GPU, where half precision could then not clip gradients.
+        optimizer = torch.optim.AdamW(groups, betas=self.betas, fused=self.device.type == "cpu")
         steps = total_steps(self.trainer)
         scheduler = make_scheduler(optimizer, schedule=self.schedule, warmup=self.warmup, steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": scheduler}

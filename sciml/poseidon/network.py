@@ -161,11 +161,12 @@ class ScOT(nn.Module):
         self.apply(self._initialise)
 
     def _initialise(self, module: nn.Module) -> None:
-        # Conditional norms start near zero too, so that every block starts as the identity.
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        if isinstance(module, ConditionalLayerNorm):  # comes after its own linear layers
+            nn.init.constant_(module.weight.bias, self.config.initial_norm_scale)
 
     def forward(self, fields: Fields, lead_time: LeadTime | float) -> Fields:
         """Predict the fields after a lead time.

@@ -220,6 +220,17 @@ def test_parameter_groups_follow_the_published_rules():
     assert "residual_blocks.0.0.weight" in groups["backbone"]  # layer scale
 
 
+def test_the_first_prediction_is_small_as_published_or_alive_on_request():
+    torch.manual_seed(0)
+    fields = torch.randn(1, 3, 32, 32)
+    published, alive = (ScOT(ScOTConfig(**SMALL, initial_norm_scale=scale)) for scale in (0.0, 1.0))
+    assert published(fields, 1.0).abs().max() < 0.05
+    assert alive(fields, 1.0).abs().max() > 0.15
+    norm = alive.encoder["layers"][0].blocks[0].layernorm_after
+    assert norm.weight.bias.tolist() == [1.0] * 8
+    assert norm.bias.bias.tolist() == [0.0] * 8
+
+
 def test_the_loss_of_a_hand_example():
     target = torch.tensor([[[1.0, 1.0], [2.0, 0.0]], [[3.0, 3.0], [0.0, 2.0]]])
     prediction = target + torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [2.0, 1.0]]])
