@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from datamodules.loading import ResumableLoader, position
 from sciml.data import open_trajectories
 from sciml.data.dataset import PairDataset, identity
 from sciml.data.forecast import ForecastDataset
@@ -22,6 +22,8 @@ from sciml.data.pairs import AllPairs, FixedInput, Pairs, SteadyPair, split
 from sciml.data.sampler import ResumableBatchSampler
 from sciml.data.spec import FieldSpec, TrajectorySpec
 from sciml.errors import ConfigError
+
+PUBLISHED_STEPS = 7
 
 
 class TrajectoryData(L.LightningDataModule):
@@ -39,10 +41,10 @@ class TrajectoryData(L.LightningDataModule):
         channels_in: Names of the fields it reads; None: ``channels``.
         channels_out: Names of the fields it predicts; None: ``channels``.
         trajectories: How many to train on, from the start of the file; None: all of the training split.
-        validation: How many to validate with; None: as published, or a tenth.
-        test: How many to test with; None: as published, or a tenth.
+        validation: How many to validate with; None: as published, or a tenth where the file has no room for that.
+        test: How many to test with; None: the same.
         stride: Steps between the frames that are used. Published: 2.
-        max_steps: Number of strides of the longest pair. Published: 7.
+        max_steps: Number of strides of the longest pair; None: as many as fit, at most the published 7.
         transitions: Numbers of strides that a training pair may span; None: all, 0 included.
         start: Only pairs that start at this step; None: all starts.
         batch_size: Pairs in a batch of one process.
@@ -68,7 +70,7 @@ class TrajectoryData(L.LightningDataModule):
         validation: int | None = None,
         test: int | None = None,
         stride: int = 2,
-        max_steps: int = 7,
+        max_steps: int | None = None,
         transitions: Sequence[int] | None = None,
         start: int | None = None,
         batch_size: int = 16,
@@ -86,7 +88,7 @@ class TrajectoryData(L.LightningDataModule):
         self.channels_in = channels_in or channels
         self.channels_out = channels_out or channels
         self.trajectories_train, self.validation, self.test = trajectories, validation, test
-        self.stride, self.max_steps, self.transitions, self.start = stride, max_steps, transitions, start
+        self.stride, self.longest, self.transitions, self.start = stride, max_steps, transitions, start
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.seed = seed
         self.spec: TrajectorySpec | None = None
@@ -112,16 +114,12 @@ class TrajectoryData(L.LightningDataModule):
             return
         self.source = open_trajectories(self.path, task=self.task)
         spec = self.source.spec
-        tenth = max(len(self.source) // 10, 1)
-        validation = next(n for n in (self.validation, spec.validation, tenth) if n is not None)
-        test = next(n for n in (self.test, spec.test, tenth) if n is not None)
-        train, *held_out = split(len(self.source), validation=validation, test=test)
-        self.validation_indices, self.test_indices = held_out
+        train, self.validation_indices, self.test_indices = self._split(spec)
         if self.trajectories_train is not None and self.trajectories_train > len(train):
             raise ConfigError(
                 f"data.trajectories={self.trajectories_train}, but {self.path} has {len(self.source)} trajectories, of "
-                f"which {len(train)} are left for training after {validation} for validation and {test} for the test. "
-                "Ask for fewer, or set aside fewer with data.validation and data.test."
+                f"which {len(train)} are left for training after {len(self.validation_indices)} for validation and "
+                f"{len(self.test_indices)} for the test. Ask for fewer, or set aside fewer with data.validation and data.test."
             )
         self.train_indices = train[: self.trajectories_train]
 
@@ -140,6 +138,19 @@ class TrajectoryData(L.LightningDataModule):
     def shape(self) -> tuple[int, ...]:
         """Grid points of the fields."""
         return self._spec.shape
+
+    @property
+    def max_steps(self) -> int:
+        """Number of strides of the longest pair."""
+        if self.longest is not None or self._spec.steady:
+            return self.longest or 0
+        fitting = (self._spec.steps - 1 - (self.start or 0)) // self.stride
+        if fitting < 1:
+            raise ConfigError(
+                f"the trajectories of {self.path} have {self._spec.steps} steps: none lies {self.stride} steps "
+                f"(data.stride) after step {self.start or 0}. Set data.stride=1, or an earlier data.start."
+            )
+        return min(fitting, PUBLISHED_STEPS)
 
     @property
     def forecast_steps(self) -> np.ndarray:
@@ -178,7 +189,7 @@ class TrajectoryData(L.LightningDataModule):
             dataset,
             batch_sampler=sampler,
             collate_fn=identity,
-            position=partial(_position, self.trainer, len(sampler)),
+            position=partial(position, self.trainer, len(sampler)),
             **self._workers(),
         )
 
@@ -200,6 +211,17 @@ class TrajectoryData(L.LightningDataModule):
         if self.spec is None:
             raise ConfigError("the data are not open yet; call prepare_data() and setup('fit') first.")
         return self.spec
+
+    def _split(self, spec: TrajectorySpec) -> tuple[range, range, range]:
+        """Trajectories to train, to validate and to test with."""
+        total = len(self.source)
+        # A part of a published file, or a small one in its layout, has no room for the published numbers.
+        room = total > (spec.validation or 0) + (spec.test or 0)
+        published = (spec.validation, spec.test) if room else (None, None)
+        tenth = max(total // 10, 1)
+        validation = next(n for n in (self.validation, published[0], tenth) if n is not None)
+        test = next(n for n in (self.test, published[1], tenth) if n is not None)
+        return split(total, validation=validation, test=test)
 
     def _pairs(self) -> Pairs:
         if self._spec.steady:
@@ -233,46 +255,10 @@ class TrajectoryData(L.LightningDataModule):
         spec, size = self._spec, " x ".join(map(str, self.shape))
         names_in, names_out = (", ".join(f.name for f in fields) for fields in (self.fields_in, self.fields_out))
         pairs = len(self._pairs())
+        time = "steady" if spec.steady else f"{self.max_steps} strides of {self.stride}"
         print(
-            f"Data: {spec.task or self.path.name} on {size}, {names_in} -> {names_out}; "
+            f"Data: {spec.task or self.path.name} on {size}, {names_in} -> {names_out}, {time}; "
             f"{len(self.train_indices)} trajectories to train on ({len(self.train_indices) * pairs} pairs), "
             f"{len(self.validation_indices)} to validate, {len(self.test_indices)} to test.",
             flush=True,
         )
-
-
-class ResumableLoader(DataLoader):
-    """A loader whose every pass starts where the run stands, so that a resumed epoch goes on with the next batch.
-
-    Args:
-        position: Gives the epoch and the batch of the epoch at which the next pass starts.
-        arguments: Of ``DataLoader``; the batch sampler is a ``ResumableBatchSampler``.
-    """
-
-    def __init__(self, *arguments: Any, position: Any, **keywords: Any):
-        super().__init__(*arguments, **keywords)
-        self.position = position
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        epoch, batch = self.position()
-        self.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
-        self.batch_sampler.start_at(batch)  # type: ignore[union-attr]
-        return super().__iter__()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing to keep: the position follows from the trainer's step. Tells Lightning that we can resume."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
-
-
-def _position(trainer: L.Trainer | None, batches: int) -> tuple[int, int]:
-    """Epoch, and batch in the epoch, of the step that the trainer will take next."""
-    if trainer is None or trainer.global_step == 0:
-        return 0, 0
-    limit = trainer.limit_train_batches
-    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    accumulate = trainer.accumulate_grad_batches
-    epoch, step = divmod(trainer.global_step, math.ceil(batches / accumulate))
-    return epoch, step * accumulate

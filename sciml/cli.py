@@ -158,6 +158,39 @@ def convert(
 
 
 @cli.command()
+def inspect(
+    path: Annotated[str, typer.Argument(help="File, folder or pattern such as 'data/velocity_*.nc', in any layout.")],
+    task: Annotated[str | None, typer.Option(help="Name of the published task, if the file does not say it.")] = None,
+) -> None:
+    """Show what a file of trajectories holds, how it is stored, and what would make reading it slow."""
+    from sciml.data.inspect import inspect as look_into
+    from sciml.data.inspect import readable_bytes
+
+    found = look_into(path, task=task)
+    console = Console()
+    console.print(_table(path, found.summary))
+    channels = Table("", "channel", "mean ± std known", "range seen", "mean ± std seen", "")
+    for number, row in enumerate(found.channels):
+        channels.add_row(str(number), *row)
+    console.print(channels)
+    storage = Table("array", "shape", "type", "chunks", "filters", "size", "ratio")
+    for array in found.storage:
+        copies = f"{array.copies} x " if array.copies > 1 else ""
+        storage.add_row(
+            array.name,
+            copies + str(tuple(array.shape)),
+            str(array.dtype),
+            str(tuple(array.chunks)) if array.chunks else "in one piece",
+            array.filters or "none",
+            readable_bytes(array.stored_bytes),
+            f"{array.ratio:.1f}",
+        )
+    console.print(storage)
+    for advice in found.advice:
+        console.print(f"- {advice}", markup=False, highlight=False)
+
+
+@cli.command()
 def doctor(
     data: Annotated[Path | None, typer.Option(help="A file of trajectories to try to read.")] = None,
     model: Annotated[str | None, typer.Option(help="A model folder, or a hub id, to try to load.")] = None,

@@ -3,6 +3,7 @@
 from sciml.data.dataset import PairDataset, identity
 from sciml.data.detect import open_trajectories
 from sciml.data.forecast import ForecastDataset
+from sciml.data.mixture import MixtureBatchSampler, MixtureDataset
 from sciml.data.normalise import Normaliser, compute_statistics
 from sciml.data.pairs import AllPairs, FixedInput, Pairs, SteadyPair, Windows, split
 from sciml.data.sampler import ResumableBatchSampler
@@ -15,6 +16,8 @@ __all__ = [
     "FieldSpec",
     "FixedInput",
     "ForecastDataset",
+    "MixtureBatchSampler",
+    "MixtureDataset",
     "Normaliser",
     "PairDataset",
     "Pairs",

@@ -6,9 +6,10 @@ import h5py
 import numpy as np
 
 from sciml.data import netcdf
-from sciml.data.handle import PlaneFile, variable_of
+from sciml.data.handle import PlaneFile
 from sciml.data.spec import FieldSpec, TrajectorySpec
 from sciml.data.trajectories import Channel, StoredTrajectories
+from sciml.data.variable import variable_of
 from sciml.errors import LayoutError
 
 EXPECTED = (

@@ -96,11 +96,7 @@ def _write_folder(
 ) -> None:
     if target.exists():
         raise WriteError(f"{target} exists already, and folders are not replaced. Choose another name, or remove it.")
-    validation, test = (
-        next(n for n in pair if n is not None)
-        for pair in ((validation, view.spec.validation, 0), (test, view.spec.test, 0))
-    )
-    parts = dict(zip(SPLITS, split(len(view), validation=validation, test=test), strict=True))
+    parts = dict(zip(SPLITS, _split(view, validation, test), strict=True))
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)  # left behind by a kill
     try:
@@ -113,3 +109,16 @@ def _write_folder(
         os.replace(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _split(view: View, validation: int | None, test: int | None) -> tuple[range, range, range]:
+    """As asked for, else as published, else all to train on."""
+    asked = (validation, view.spec.validation, 0), (test, view.spec.test, 0)
+    validation, test = (next(n for n in numbers if n is not None) for numbers in asked)
+    try:
+        return split(len(view), validation=validation, test=test)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{view.path}: {error} Say how many with validation=..., test=... (--validation, --test), or write one "
+            "file (NAME.hdf5)."
+        ) from error

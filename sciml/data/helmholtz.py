@@ -8,10 +8,11 @@ import h5py
 import numpy as np
 
 from sciml.data import netcdf
-from sciml.data.handle import PlaneFile, grouped_variable
+from sciml.data.handle import PlaneFile
 from sciml.data.published import TASKS
 from sciml.data.spec import TrajectorySpec
 from sciml.data.trajectories import Channel, StoredTrajectories
+from sciml.data.variable import grouped_variable
 
 GROUP = "Sample_"
 

@@ -9,10 +9,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from sciml.data.handle import PlaneFile, Variable, variable_of
+from sciml.data.handle import PlaneFile
 from sciml.data.mapping import ROLES, ArrayMapping
 from sciml.data.spec import FieldSpec, TrajectorySpec
 from sciml.data.trajectories import Channel, StoredTrajectories
+from sciml.data.variable import Variable, variable_of
 from sciml.errors import ConfigError, LayoutError
 
 USUAL_AXES = {4: ("sample", "time", "x", "y"), 5: ("sample", "time", "channel", "x", "y")}

@@ -66,12 +66,13 @@ class JoinedTrajectories(Trajectories):
         parts: The trajectories of each file, in order.
 
     Raises:
-        LayoutError: two files do not hold the same fields on the same grid.
+        LayoutError: two files do not hold the same fields on the same grid, or a shard of a dataset is not there.
     """
 
     def __init__(self, path: str | os.PathLike, parts: Sequence[Trajectories]):
         self.path = Path(path)
         self.parts = tuple(parts)
+        _check_shards(self.parts)
         self._counts = np.array([len(part) for part in parts])
         self._ends = np.cumsum(self._counts)
         self.spec = _common_spec(self.parts, self._counts)
@@ -152,6 +153,18 @@ class JoinedTrajectories(Trajectories):
         while len(self._recent) > limit:
             self.parts[self._recent.popitem(last=False)[0]].close()
         return self.parts[i]
+
+
+def _check_shards(parts: Sequence[Trajectories]) -> None:
+    """Check that the shards of a generated dataset are all there: without one, every split would be another."""
+    shards = [str(part.spec.attributes["shard"]) for part in parts if "shard" in part.spec.attributes]
+    count = int(shards[0].partition("/")[2] or 0) if shards else 0
+    missing = [f"{i}/{count}" for i in range(count) if f"{i}/{count}" not in shards]
+    if missing:
+        raise LayoutError(
+            f"{parts[0].path.parent} lacks the shards {', '.join(missing[:8])}. Generate them with the same command "
+            "and --shard."
+        )
 
 
 def _common_spec(parts: Sequence[Trajectories], counts: np.ndarray) -> TrajectorySpec:

@@ -16,9 +16,10 @@ import h5py
 import numpy as np
 
 from sciml.data import netcdf
-from sciml.data.handle import PlaneFile, Variable, check_written, grouped_variable, variable_of
+from sciml.data.handle import PlaneFile
 from sciml.data.spec import Boundary, FieldSpec, TrajectorySpec
 from sciml.data.trajectories import Channel, StoredTrajectories
+from sciml.data.variable import Variable, check_written, grouped_variable, variable_of
 from sciml.errors import LayoutError
 
 AXES = ("x", "y", "z")

@@ -13,10 +13,11 @@ import h5py
 import numpy as np
 
 from sciml.data import netcdf
-from sciml.data.handle import PlaneFile, variable_of
+from sciml.data.handle import PlaneFile
 from sciml.data.published import KINDS, TASKS, Grid, PublishedTask, StoredField
 from sciml.data.spec import TrajectorySpec
 from sciml.data.trajectories import Channel, StoredTrajectories
+from sciml.data.variable import variable_of
 from sciml.errors import LayoutError
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int
 
-from sciml.data.handle import PlaneFile, Variable
+from sciml.data.handle import PlaneFile
 from sciml.data.spec import FieldSpec, TrajectorySpec
+from sciml.data.variable import Variable
 from sciml.errors import DataError
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 
 from sciml.data import netcdf
-from sciml.data.handle import Variable, variable_of
 from sciml.data.spec import FieldSpec
 from sciml.data.trajectories import Channel
+from sciml.data.variable import Variable, variable_of
 from sciml.data.well_header import Size, dataset, listed, texts
 from sciml.data.well_tensors import component_names
 from sciml.errors import LayoutError
@@ -69,7 +69,7 @@ def _field(stored: h5py.Dataset, size: Size, order: int, statistics: Mapping[str
     if not axes:
         whole = np.broadcast_to(stored[()].reshape(seen), (*size.space.values(), seen[-1]))
         return StoredTensor(tuple(Channel(s, value=whole[..., i]) for i, s in enumerate(specs)), False, None)
-    plain = seen == (*size.space.values(), 1)
+    plain = order == 0 and seen[:-1] == tuple(size.space.values())
     variable = variable_of(stored, axes, points=() if plain else seen)
     channels = tuple(Channel(s, variable.name, i) for i, s in enumerate(specs))
     return StoredTensor(channels, "time" in axes, variable)

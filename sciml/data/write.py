@@ -22,9 +22,9 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from sciml.data.handle import variable_of
 from sciml.data.normalise import moments, pool
 from sciml.data.stored import StoredVariable, channel_names, channel_slices
+from sciml.data.variable import variable_of
 from sciml.errors import ConfigError, DataError, ShapeError, WriteError
 
 _BARE_DIMENSION = "This is a netCDF dimension but not a netCDF variable.{:10d}"

@@ -220,7 +220,7 @@ class _Multigrid:
 def _depth(around: int, outwards: int) -> int:
     """Levels down to about 30 x 5 cells."""
     depth = 1
-    while around % 4 == 0 and outwards % 4 == 0 and around > 32 and outwards > 5:
+    while around % 2 == 0 and outwards % 2 == 0 and around > 32 and outwards > 5:
         around, outwards, depth = around // 2, outwards // 2, depth + 1
     return depth
 

@@ -1,7 +1,7 @@
 """Body-fitted O-meshes by conformal mapping: orthogonal, smooth, and invertible point by point.
 
 The outside of an airfoil is mapped onto the outside of the unit circle in two steps. The Karman-Trefftz map takes the
-corner at the trailing edge out and leaves a contour that is nearly a circle; Theodorsen's method maps that onto a circle.
+corner at the trailing edge out and leaves a contour that is nearly a circle; Wegmann's method maps that onto a circle.
 Circles and rays in the plane of the unit circle are the mesh lines.
 """
 
@@ -21,6 +21,7 @@ from sciml.pde.airfoil_shape import Contour
 MODES = 256
 """Coefficients of the map; those of an airfoil fall to 1e-8 or so before."""
 _NEWTON_STEPS = 12
+_RELAXATION = 0.3  # full steps converge quadratically, but not from everywhere
 _INNERMOST = 0.99  # the series still converges a little inside the unit circle
 
 
@@ -40,7 +41,7 @@ class ConformalMap:
         bisector: Angle of the airfoil's middle line to the chord at the trailing edge, rad.
 
     Reference:
-        T. Theodorsen, NACA report 411 (1931); J. Vassberg, A. Jameson, Journal of Aircraft 47 (2010) 1152, for its use.
+        J. Vassberg, A. Jameson, Journal of Aircraft 47 (2010) 1152, for meshes of this kind.
     """
 
     series: Complex128[np.ndarray, " mode"]
@@ -103,12 +104,17 @@ def _foci(trailing: complex, leading: complex, power: float) -> tuple[complex, c
     return middle + half, middle - half
 
 
-def conformal_map(contour: Contour, *, tolerance: float = 1e-10) -> ConformalMap:
+def conformal_map(contour: Contour, *, tolerance: float = 1e-9) -> ConformalMap:
     """Find the conformal map onto the outside of an airfoil.
 
     Args:
         contour: The airfoil.
         tolerance: Of the angles, rad.
+
+    Newton's method of Wegmann, with short steps. A linear Riemann-Hilbert problem is solved in each step.
+
+    Reference:
+        R. Wegmann, Numerische Mathematik 44 (1984) 435.
 
     Raises:
         SolverError: the contour is too far from an airfoil: its image is not nearly a circle.
@@ -116,7 +122,7 @@ def conformal_map(contour: Contour, *, tolerance: float = 1e-10) -> ConformalMap
     s = np.linspace(0, 2 * math.pi, 16 * MODES + 1)
     z = contour.points(s)
     power = 2 - contour.wedge / math.pi
-    trailing, leading = complex(1, 0), complex(_nose_radius(contour) / 2, 0)
+    trailing, leading = complex(1, 0), _nose_focus(contour)
     zeta_t, zeta_l = _foci(trailing, leading, power)
     # log of (z - z_T) / (z - z_L), followed along the contour from the trailing edge, where it is -infinity.
     inner = z[1:-1]
@@ -135,19 +141,26 @@ def conformal_map(contour: Contour, *, tolerance: float = 1e-10) -> ConformalMap
     radius = CubicSpline(argument, log_radius, bc_type="periodic")
 
     theta = 2 * math.pi * np.arange(4 * MODES) / (4 * MODES)
-    series = np.zeros(2 * MODES, complex)
-    shift = np.full_like(theta, argument[0])
-    for _ in range(200):
-        modes = np.fft.fft(radius(theta + shift)) / len(theta)
-        series = np.conj(modes[: 2 * MODES]) * 2
-        series[0] = modes[0].real
-        conjugate = np.fft.fft(series, 4 * MODES).imag
-        series[0] += 1j * (argument[0] - conjugate[0])
-        update = conjugate + series[0].imag - shift
-        shift = shift + 0.7 * update
-        if np.abs(update).max() < tolerance:
+    shift = np.full_like(theta, argument[0])  # argument - theta, and the imaginary part of log((zeta - c) / Z)
+    for _ in range(150):
+        # Linearised, log = f + i shift + (f' + i) change. Divided by a function exp(h) that is analytic outside and has
+        # the angle of f' + i, the last term is real: the imaginary part is known, and with it the function.
+        f, slope = radius(theta + shift), radius(theta + shift, 1)
+        h = 1j * _analytic(np.angle(slope + 1j))
+        known = (f + 1j * shift) * np.exp(-h)
+        weight = np.abs(slope + 1j) * np.exp(-h.real)
+        change = ((1j * _analytic(known.imag)).real - known.real) / weight
+        change += (argument[0] - shift[0] - change[0]) * weight[0] / weight
+        # Of the shortest waves the method knows no more than their sampled values: they would drift.
+        modes = np.fft.rfft(change)
+        modes[len(theta) // 4 :] = 0
+        change = np.fft.irfft(modes)
+        shift = shift + _RELAXATION * change
+        if np.abs(change).max() < tolerance:
+            series = _coefficients(radius(theta + shift))
+            series[0] += 1j * np.mean(shift)
             return ConformalMap(series[:MODES], centre, trailing, leading, power, bisector)
-    raise SolverError("the airfoil cannot be mapped onto a circle: Theodorsen's method does not converge. Use smaller bumps.")
+    raise SolverError("the airfoil cannot be mapped onto a circle: Newton's method does not converge. Use smaller bumps.")
 
 
 def o_mesh(
@@ -176,9 +189,25 @@ def o_mesh(
     return mapping(np.exp(level + 1j * theta[:, None])), level
 
 
-def _nose_radius(contour: Contour) -> float:
-    """Radius of curvature at the leading edge: y = y'(s) (s - pi) and x = (s - pi)^2 / 4 there."""
-    return 2 * float(contour.spline(math.pi, 1)) ** 2
+def _nose_focus(contour: Contour) -> complex:
+    """The point half a radius of curvature behind the leading edge, in the middle between the surfaces.
+
+    At the leading edge y = y'(s) (s - pi) and x = (s - pi)^2 / 4: the radius of curvature is 2 y'^2.
+    """
+    x = float(contour.spline(math.pi, 1)) ** 2
+    lower, upper = contour.surfaces(np.array([x]))
+    return complex(x, float(lower[0] + upper[0]) / 2)
+
+
+def _coefficients(real: Float64[np.ndarray, " point"]) -> Complex128[np.ndarray, " mode"]:
+    """c_k of the function sum_k c_k Z^-k, k = 0..n/2 - 1, with the given real part on the unit circle and real c_0."""
+    modes = np.fft.fft(real)[: len(real) // 2] / len(real)
+    return np.concatenate([modes[:1], 2 * np.conj(modes[1:])])
+
+
+def _analytic(real: Float64[np.ndarray, " point"]) -> Complex128[np.ndarray, " point"]:
+    """Its values on the circle."""
+    return np.fft.fft(_coefficients(real), len(real))
 
 
 def _centroid(curve: np.ndarray) -> complex:

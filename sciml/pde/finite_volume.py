@@ -105,7 +105,7 @@ class Euler:
         self.device = torch.device(device)
         spacing = tuple(cells / length for cells, length in zip(shape, lengths, strict=True))
         self._units: dict[str, Any] = {"inverse_spacing": spacing, "gamma": gamma}
-        self._options = self._units | {"reconstruction": reconstruction}
+        self._options: dict[str, Any] = self._units | {"reconstruction": reconstruction}
         self._compile = compile
         self._advance = compiled(advance) if compile else advance
         self._weights = [torch.tensor(weight, dtype=dtype, device=self.device) for weight in WEIGHTS[order]]

@@ -209,8 +209,11 @@ def _require_same_recipe(path: Path, recipe: dict[str, Any]) -> None:
         raise LayoutError(
             f"{path} is there but cannot be read ({error}). Delete it, or pass overwrite=True to replace it."
         ) from error
+    there, here = ({**each, **json.loads(each["parameters"] or "{}"), "parameters": ""} for each in (found, recipe))
     changes = [
-        f"{name} is {found[name]} there, {wanted} here" for name, wanted in recipe.items() if found[name] != wanted
+        f"{name} is {there.get(name, 'not set')} there, {here.get(name, 'not set')} here"
+        for name in dict.fromkeys([*here, *there])
+        if there.get(name) != here.get(name)
     ]
     if changes:
         raise ConfigError(

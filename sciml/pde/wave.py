@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from sciml.errors import ConfigError, ShapeError
 
 LARGEST_CFL = 0.95
-"""Without the layer steps up to 1.06 are stable: (c dt / h)^2 times 32/3, the Laplacian's largest eigenvalue, may be 12."""
+"""Largest stable step: 1.06 without the layer, as (c dt / h)^2 times 32/3, the Laplacian's eigenvalue, may be 12."""
 
 _GHOSTS = 2  # zeros round every field, as far as the fourth-order Laplacian reaches
 
@@ -83,8 +83,19 @@ class WaveEquation:
     def damping(self, size: int, margin: int, offset: float) -> Float64[Tensor, "batch point"]:
         """Damping rate along an axis of the grid with its layer and a margin, ``offset`` cells beside the points."""
         points = torch.arange(-margin, size + margin, dtype=torch.float64, device=self.device) + offset
-        depth = torch.maximum(self.layer - points, points - (size - 1 - self.layer)).clamp(0, self.layer) / self.layer
-        return self._largest_rate[:, None] * depth**2
+        return self._largest_rate[:, None] * self._depth(points, size) ** 2
+
+    def _depth(self, points: Float64[Tensor, " point"], size: int) -> Float64[Tensor, " point"]:
+        """How deep grid points lie in the layer, from 0 in the square to 1 at its outer end."""
+        return torch.maximum(self.layer - points, points - (size - 1 - self.layer)).clamp(0, self.layer) / self.layer
+
+    def _taper(self, start: Tensor) -> Tensor:
+        """Let a field fade to zero in the layer, twice differentiably: an edge at its outer end would send waves in."""
+        for axis in (1, 2):
+            depth = self._depth(torch.arange(start.shape[axis], dtype=torch.float64, device=self.device), start.shape[axis])
+            fade = 1 - depth**3 * (10 - 15 * depth + 6 * depth**2)
+            start = start * (fade[:, None] if axis == 1 else fade).to(self.dtype)
+        return start
 
     def solve(
         self, start: Float[Tensor, "batch extended_x extended_y"], *, horizon: float, frames: int, cfl: float = 0.8
@@ -92,9 +103,9 @@ class WaveEquation:
         """Displacements at equally spaced times from 0 to ``horizon``, both included.
 
         Args:
-            start: Displacement at time 0 on the grid with the layer, shape (batch, x + 2 layer, y + 2 layer). What lies
-                in the layer is lost; it is there so that the field has no edge where the square ends. A field that
-                vanishes at the boundary is padded with zeros.
+            start: Displacement at time 0 on the grid with the layer, shape (batch, x + 2 layer, y + 2 layer). In the
+                layer it is faded out, and what goes on from there is lost; it is given so that the field has no edge
+                where the square ends. A field that vanishes at the boundary is padded with zeros.
             horizon: Time of the last frame, in the unit of length over speed.
             frames: How many frames, at least 2.
             cfl: Grid cells that the fastest wave crosses in a time step. Good values: 0.5 to 0.9.
@@ -120,7 +131,7 @@ class WaveEquation:
         # In a layer that is steep for its grid the damping limits the step: with rate * dt above 1.2 it is unstable.
         rate = max(float(self.extended_speed.max()) / (cfl * self.spacing), float(self._largest_rate.max()))
         steps = max(1, math.ceil(interval * rate - 1e-9))
-        start = start.to(self.device, self.dtype)
+        start = self._taper(start.to(self.device, self.dtype))
         march = _March(start, self, interval / steps)
         square = (..., slice(self.layer, -self.layer), slice(self.layer, -self.layer))
         saved = [start[square]]

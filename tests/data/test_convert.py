@@ -282,6 +282,14 @@ def test_the_published_split_is_kept(official, tmp_path):
         np.testing.assert_array_equal(made.read(300)[:, 0], solution[300])
 
 
+def test_a_published_split_that_does_not_fit_says_how_to_give_another(official, tmp_path):
+    source = official("ACE.nc", solution=(("sample", "time", "x", "y"), numbered(3, 20, 2, 2)))
+    with pytest.raises(ConfigError, match=r"3 trajectories, but 60 .*--validation, --test"):
+        convert(source, tmp_path / "ACE", to="the_well")
+    with open_trajectories(convert(source, tmp_path / "ACE", to="the_well", validation=1, test=0)) as made:
+        assert (len(made), made.spec.validation, made.spec.test) == (3, 1, 0)
+
+
 def test_a_file_carries_statistics_of_its_own(long, tmp_path):
     with open_trajectories(long) as source:
         expected = exact(np.stack([source.read(i) for i in range(8)]))

@@ -7,7 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from sciml.data import handle, open_trajectories
+from sciml.data import open_trajectories
+from sciml.data.handle import open_hdf5
+from sciml.data.variable import variable_of
 from sciml.errors import DataError, LayoutError
 from tests.data.numbers import numbered
 
@@ -192,7 +194,7 @@ def test_a_file_that_something_else_holds_open_can_be_read(hdf5):
 
 def test_an_offset_table_knows_every_chunk(hdf5):
     path = hdf5(numbered(*SHAPE), chunks=(2, 3, 2, *SHAPE[3:]))
-    with handle.open_hdf5(path) as file:
-        variable = handle.variable_of(file["fields"], ("sample", "time", "channel"))
+    with open_hdf5(path) as file:
+        variable = variable_of(file["fields"], ("sample", "time", "channel"))
     assert variable.table.shape == (2, 2, 1)
     assert len(np.unique(variable.table)) == 4

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.trajectories import TrajectoryData, _position
+from datamodules.loading import position
+from datamodules.trajectories import TrajectoryData
 from sciml.data import TrajectoryWriter
 from sciml.errors import ConfigError
 
@@ -46,6 +47,25 @@ def test_splits_are_cut_from_the_end_and_training_from_the_start(path):
 def test_a_tenth_is_set_aside_where_nobody_says_how_much(path):
     data = opened(path)
     assert (len(data.train_indices), len(data.validation_indices), len(data.test_indices)) == (16, 2, 2)
+
+
+def test_a_file_that_is_too_small_for_the_published_splits_keeps_a_tenth(path):
+    data = opened(path)
+    assert (data.spec.validation, data.spec.test) == (120, 240)
+    assert (len(data.validation_indices), len(data.test_indices)) == (2, 2)
+
+
+@pytest.mark.parametrize(("settings", "strides"), [({}, 7), ({"stride": 5}, 4), ({"stride": 3, "start": 9}, 3)])
+def test_as_many_strides_are_taken_as_fit_but_no_more_than_published(path, settings, strides):
+    data = opened(path, **settings)
+    assert data.max_steps == strides
+    assert data.forecast_steps[-1] < data.spec.steps
+
+
+def test_a_stride_longer_than_the_trajectories_is_named(path):
+    data = TrajectoryData(str(path), channels=["u", "v"], stride=21)
+    with pytest.raises(ConfigError, match=r"have 21 steps: none lies 21 steps .* Set data.stride=1"):
+        data.setup("fit")
 
 
 def test_forecasts_reach_the_published_final_time(path):
@@ -104,17 +124,17 @@ def test_a_missing_file_is_generated_and_then_left_alone(tmp_path):
 )
 def test_the_position_in_the_data_follows_from_the_step(step, expected):
     trainer = SimpleNamespace(global_step=step, limit_train_batches=1.0, accumulate_grad_batches=1)
-    assert _position(trainer, 10) == expected
+    assert position(trainer, 10) == expected
 
 
 def test_the_position_counts_accumulated_and_limited_batches():
     # 10 batches in groups of 4: 3 steps an epoch, the last of 2 batches.
     trainer = SimpleNamespace(global_step=4, limit_train_batches=1.0, accumulate_grad_batches=4)
-    assert _position(trainer, 10) == (1, 4)
+    assert position(trainer, 10) == (1, 4)
     trainer = SimpleNamespace(global_step=7, limit_train_batches=5, accumulate_grad_batches=1)
-    assert _position(trainer, 10) == (1, 2)
+    assert position(trainer, 10) == (1, 2)
     trainer = SimpleNamespace(global_step=7, limit_train_batches=0.5, accumulate_grad_batches=1)
-    assert _position(trainer, 10) == (1, 2)
+    assert position(trainer, 10) == (1, 2)
 
 
 def test_the_order_of_samples_goes_on_in_the_middle_of_an_epoch(path):

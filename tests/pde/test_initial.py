@@ -139,7 +139,7 @@ def test_a_vortex_sheet_has_strength_one_along_its_curve_and_none_elsewhere(harm
     length = torch.sqrt(1 + slope**2).mean()  # a polygon of 4096 sides: 1e-6
     assert float(vorticity.mean()) == pytest.approx(float(length), abs=1e-5)
     points = initial.grid(128)
-    curve = torch.stack([initial.grid(4096), y], 1)
+    curve = torch.stack([initial.grid(4096), y], 1)[::4]  # steps of 1e-3, far below the radius
     curves = torch.cat([curve + torch.tensor([shift, 0.0]) for shift in (-1.0, 0.0, 1.0)])
     grid = torch.stack(torch.meshgrid(points, points, indexing="ij"), -1).reshape(-1, 2)
     outside = vorticity.flatten()[torch.cdist(grid, curves).amin(1) > 5 / 128]

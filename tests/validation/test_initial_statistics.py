@@ -95,3 +95,32 @@ def test_the_tracer_has_the_mean_and_spread_of_a_disk():
     assert float(disk.mean()) == pytest.approx(0.19586, abs=1e-3)
     share = float(disk.mean())
     assert float(disk.std(correction=0)) == pytest.approx(math.sqrt(share * (1 - share)), abs=1e-12)
+
+
+def test_brownian_bridges_have_the_spread_of_their_spectrum():
+    k = torch.arange(1, 43, dtype=torch.float64)
+    square = k[:, None] ** 2 + k[None, :] ** 2
+    # Each wave has four terms of variance 1/3 * 1/4; the projection leaves half of them.
+    spread = math.sqrt(float((square**-1.5).sum()) / 3 / 2)
+    assert spread == pytest.approx(0.413, abs=0.0005)  # as the documentation says
+    samples = [initial.generator_for(0, i) for i in range(SAMPLES)]
+    # On a grid of 128, which holds all 42 waves.
+    fields = [initial.solenoidal(initial.brownian_bridge(128, generator=g, modes=42)) for g in samples]
+    assert_spread(torch.stack(fields), spread)
+
+
+def test_vortex_sheets_are_as_long_as_their_curves():
+    # Mean vorticity before its subtraction = length of the sheet = E sqrt(1 + y'^2) > that of the long wave alone.
+    sheets = [
+        initial.vortex_sheet(64, generator=initial.generator_for(0, i), thickness=5 / 128, harmonics=True)
+        for i in range(64)
+    ]
+    lengths = torch.stack(sheets).mean((1, 2))
+    x = torch.arange(4096, dtype=torch.float64) / 4096
+    long_wave = float(torch.sqrt(1 + (0.4 * math.pi * torch.cos(2 * math.pi * x)) ** 2).mean())
+    # The ten short waves have the slopes a_i 2 pi i, a_i^2 = 1/320^2 / 3 on average: variance sum (2 pi i)^2 a_i^2 / 2,
+    # which adds half of it times E (1 + y'^2)^(-3/2), to leading order.
+    variance = sum((2 * math.pi * i) ** 2 / 320**2 / 3 / 2 for i in range(1, 11))
+    curvature = float((1 + (0.4 * math.pi * torch.cos(2 * math.pi * x)) ** 2).pow(-1.5).mean())
+    error = 3 * float(lengths.std()) / math.sqrt(len(lengths))
+    assert float(lengths.mean()) == pytest.approx(long_wave + variance * curvature / 2, abs=error + 1e-3)

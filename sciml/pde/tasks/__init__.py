@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sciml.errors import ConfigError
-from sciml.pde.tasks import ns
+from sciml.pde.tasks import elliptic, euler, gravity, ns, reaction, wave
 from sciml.pde.tasks.stored import StoredVariable
 
 
@@ -71,6 +71,11 @@ class Task(Protocol):
 # fmt: off
 _KINDS: tuple[type[Task], ...] = (
     *ns.TASKS,
+    *euler.TASKS,
+    *gravity.TASKS,
+    *wave.TASKS,
+    *reaction.TASKS,
+    *elliptic.TASKS,
 )
 # fmt: on
 

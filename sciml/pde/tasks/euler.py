@@ -374,3 +374,7 @@ class RichtmyerMeshkov(EulerTask):
 
 def _mild_states(squares: int, generator: Generator) -> Tensor:
     return random_states(squares, density=(0.1, 1), speed=1, pressure=(0.1, 1), generator=generator)
+
+
+TASKS = (RiemannProblem, CurvedRiemannProblem, KelvinHelmholtz, Gauss, PerturbedRiemannProblem, RichtmyerMeshkov)
+"""Every kind of task of this family."""

@@ -26,13 +26,13 @@ from sciml.pde.tasks.stored import StoredVariable
 class RayleighTaylor(EulerTask):
     """GCE-RT: a star, a polytrope in its own gravity, with a heavier gas outside of a wavy boundary.
 
-        phi = -2 K0 rho0 sinc(alpha r),  p = K0 (rho0 sinc(alpha r))^2,  K0 = p0 / rho0^2,  alpha = sqrt(4 pi G / (2 K0))
+        phi = -2 K0 rho0 sinc(alpha r),  p = K0 (rho0 sinc(alpha r))^2,  K0 = p0 / rho0^2,  alpha = sqrt(2 pi G / K0)
         rho = rho0 sinc(alpha r) where r < r_RT, (1 + A) / (1 - A) times that elsewhere
         r_RT = 1/4 (1 + a cos(theta + b))
 
     a ~ U[-amplitude, amplitude], b ~ U[-pi, pi], rho0 = 1 + 0.2 c, p0 = 1 + 0.2 d, A = 0.05 (1 + 0.2 e),
-    c, d, e ~ U[-1, 1], G = 1, on the square [-1/2, 1/2]^2. The tracer is at first 1 inside of r_RT, 0 outside; the channel phi is
-    the potential. Without the heavier gas the star is at rest, and stays so to rounding.
+    c, d, e ~ U[-1, 1], G = 1, on the square [-1/2, 1/2]^2. The tracer is at first 1 inside of r_RT, 0 outside; the
+    channel phi is the potential. Without the heavier gas the star is at rest, and stays so to rounding.
 
     Args:
         frames: Saved time steps. Published: 11.
@@ -49,6 +49,7 @@ class RayleighTaylor(EulerTask):
         "rho_t + div(rho u) = 0,  (rho u)_t + div(rho u x u) + grad p = -rho grad phi,  "
         "E_t + div((E + p) u) = -rho u . grad phi"
     )
+    boundary: ClassVar[tuple[str, str]] = ("wall", "wall")
     solver: ClassVar[str] = EulerTask.solver + ", well-balanced"
 
     frames: int = 11
@@ -59,11 +60,6 @@ class RayleighTaylor(EulerTask):
     edges: Edge = "wall"
 
     @property
-    def boundary(self) -> tuple[str, str]:
-        """What is at the edges, along x and along y."""
-        return self.edges, self.edges
-
-    @property
     def variables(self) -> tuple[StoredVariable, ...]:
         """What the file holds."""
         return (StoredVariable("solution", ("rho", "u", "v", "p", "tracer", "phi")),)
@@ -72,6 +68,7 @@ class RayleighTaylor(EulerTask):
         super().__post_init__()
         if self.edges not in get_args(Edge):
             raise ConfigError(f"edges={self.edges!r} is unknown; choose one of {', '.join(get_args(Edge))}.")
+        object.__setattr__(self, "boundary", (self.edges, self.edges))
 
     def coordinates(self, resolution: int) -> dict[str, np.ndarray]:
         """Coordinate arrays x and y of the cell centres, from -1/2 to 1/2, shape (resolution,)."""
@@ -105,3 +102,7 @@ class RayleighTaylor(EulerTask):
         frames = super().evolve(state[:, :5], coarsen=coarsen, device=device, **gravity)
         saved = torch.nn.functional.avg_pool2d(potential, coarsen).to(frames)
         return torch.cat([frames, saved[:, None, None].expand(-1, self.frames, -1, -1, -1)], dim=2)
+
+
+TASKS = (RayleighTaylor,)
+"""Every kind of task of this family."""

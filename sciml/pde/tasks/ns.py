@@ -218,7 +218,7 @@ class BrownianBridge(NavierStokesTask):
 
     Args:
         modes: Waves along each axis. Not published; 42 are what the solver keeps at 128 x 128.
-        amplitude: Factor of the velocity at the start of the spin-up. Not published; 1 gives a spread of 0.42, much
+        amplitude: Factor of the velocity at the start of the spin-up. Not published; 1 gives a spread of 0.41, much
             like that of the other tasks.
         spin_up: Published: 0.5.
     """
