@@ -45,3 +45,9 @@ def position(trainer: L.Trainer | None, batches: int) -> tuple[int, int]:
     accumulate = trainer.accumulate_grad_batches
     epoch, step = divmod(trainer.global_step, math.ceil(batches / accumulate))
     return epoch, step * accumulate
+
+
+def loader_settings(trainer: L.Trainer | None, num_workers: int) -> dict[str, Any]:
+    """What every loader of a run has in common."""
+    pin = bool(trainer) and trainer.strategy.root_device.type == "cuda"  # type: ignore[union-attr]
+    return {"num_workers": num_workers, "persistent_workers": num_workers > 0, "pin_memory": pin}

@@ -10,10 +10,11 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.loading import ResumableLoader, position
+from datamodules.loading import ResumableLoader, loader_settings, position
 from sciml.data import open_trajectories
 from sciml.data.dataset import PairDataset, identity
 from sciml.data.forecast import ForecastDataset
@@ -47,6 +48,8 @@ class TrajectoryData(L.LightningDataModule):
         max_steps: Number of strides of the longest pair; None: as many as fit, at most the published 7.
         transitions: Numbers of strides that a training pair may span; None: all, 0 included.
         start: Only pairs that start at this step; None: all starts.
+        baselines: Forecasts that the file holds, to compare with: for each name the channels that stand for the fields
+            that are predicted, e.g. ``{"climatology": ["climatology"]}``.
         batch_size: Pairs in a batch of one process.
         eval_batch_size: Trajectories in a batch of the evaluation.
         num_workers: Loader processes; 0 reads in the training process.
@@ -73,6 +76,7 @@ class TrajectoryData(L.LightningDataModule):
         max_steps: int | None = None,
         transitions: Sequence[int] | None = None,
         start: int | None = None,
+        baselines: Mapping[str, Sequence[str]] | None = None,
         batch_size: int = 16,
         eval_batch_size: int = 16,
         num_workers: int = 0,
@@ -89,6 +93,7 @@ class TrajectoryData(L.LightningDataModule):
         self.channels_out = channels_out or channels
         self.trajectories_train, self.validation, self.test = trajectories, validation, test
         self.stride, self.longest, self.transitions, self.start = stride, max_steps, transitions, start
+        self.references = dict(baselines or {})
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.seed = seed
         self.spec: TrajectorySpec | None = None
@@ -119,7 +124,8 @@ class TrajectoryData(L.LightningDataModule):
             raise ConfigError(
                 f"data.trajectories={self.trajectories_train}, but {self.path} has {len(self.source)} trajectories, of "
                 f"which {len(train)} are left for training after {len(self.validation_indices)} for validation and "
-                f"{len(self.test_indices)} for the test. Ask for fewer, or set aside fewer with data.validation and data.test."
+                f"{len(self.test_indices)} for the test. Ask for fewer, or set aside fewer with "
+                "data.validation and data.test."
             )
         self.train_indices = train[: self.trajectories_train]
 
@@ -133,6 +139,11 @@ class TrajectoryData(L.LightningDataModule):
         self.fields_out: tuple[FieldSpec, ...] = spec.select(names_out)
         self.normaliser_out = Normaliser.from_fields(self.fields_out, dims=len(spec.shape))
         self._print_summary()
+
+    @property
+    def parts(self) -> dict[str, TrajectoryData]:
+        """What is evaluated on its own, by name: here the one file."""
+        return {"": self}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -169,9 +180,12 @@ class TrajectoryData(L.LightningDataModule):
 
     @property
     def autoregressive(self) -> bool:
-        """Whether predictions can be fed back: the first input fields are the predicted ones."""
-        names = [f.name for f in self.fields_in[: len(self.fields_out)]]
-        return not self._spec.steady and names == [f.name for f in self.fields_out]
+        """Whether predictions can be fed back: the first input fields are the predicted ones, the others constant."""
+        known = len(self.fields_out)
+        names = [f.name for f in self.fields_in[:known]]
+        fed_back = names == [f.name for f in self.fields_out]
+        # The other inputs are carried along as they are, which is right only if they stay as they are.
+        return not self._spec.steady and fed_back and not any(f.in_time for f in self.fields_in[known:])
 
     def carried(self, fields: Tensor) -> Tensor | None:
         """The predicted fields at the initial time, normalised as predictions are; None if they are not given."""
@@ -180,9 +194,30 @@ class TrajectoryData(L.LightningDataModule):
             return None
         return fields[:, [names.index(f.name) for f in self.fields_out]]
 
+    def baselines(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Forecasts to compare with, by name: persistence (nothing changes), and those that the file holds.
+
+        Args:
+            batch: Of the evaluation.
+
+        Returns:
+            Normalised fields of shape (batch, time, channel_out, *space).
+        """
+        targets, forecasts = batch["targets"], {}
+        carried = self.carried(batch["fields"])
+        if carried is not None:
+            forecasts["persistence"] = carried[:, None].expand_as(targets)
+        steps = self.forecast_steps
+        trajectories = batch["trajectory"].cpu().numpy()
+        for name, channels in self.references.items():
+            where = np.repeat(trajectories, len(steps)), np.tile(steps, len(trajectories))
+            fields = self.normaliser_out.encode(self.source.read_frames(*where, channels=channels))
+            forecasts[name] = torch.from_numpy(fields).to(targets.device).view_as(targets)
+        return forecasts
+
     def train_dataloader(self) -> DataLoader:
         """Batches of training pairs, from the current step of the run on."""
-        dataset = self._dataset(self._pairs(), self.train_indices)
+        dataset = self.dataset(self.training_pairs, self.train_indices)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = ResumableBatchSampler(len(dataset), self.batch_size, seed=self.seed, rank=rank, world=world)
         return ResumableLoader(
@@ -190,7 +225,7 @@ class TrajectoryData(L.LightningDataModule):
             batch_sampler=sampler,
             collate_fn=identity,
             position=partial(position, self.trainer, len(sampler)),
-            **self._workers(),
+            **loader_settings(self.trainer, self.num_workers),
         )
 
     def val_dataloader(self) -> DataLoader:
@@ -223,19 +258,33 @@ class TrajectoryData(L.LightningDataModule):
         test = next(n for n in (self.test, published[1], tenth) if n is not None)
         return split(total, validation=validation, test=test)
 
-    def _pairs(self) -> Pairs:
+    @property
+    def training_pairs(self) -> Pairs:
+        """The pairs of steps to train on."""
         if self._spec.steady:
             return SteadyPair()
         if self.start is not None:
             return FixedInput(self.max_steps, stride=self.stride, start=self.start)
         return AllPairs(self.max_steps, stride=self.stride, transitions=self.transitions)
 
-    def _forecasts(self, indices: range) -> DataLoader:
-        start = FixedInput(self.max_steps, stride=self.stride, start=self.start or 0)
-        dataset = ForecastDataset(self._dataset(SteadyPair() if self._spec.steady else start, indices))
-        return DataLoader(dataset, batch_size=self.eval_batch_size, collate_fn=identity, **self._workers())
+    @property
+    def forecast_pairs(self) -> Pairs:
+        """The pairs of steps that the evaluation forecasts."""
+        if self._spec.steady:
+            return SteadyPair()
+        return FixedInput(self.max_steps, stride=self.stride, start=self.start or 0)
 
-    def _dataset(self, pairs: Pairs, indices: range) -> PairDataset:
+    def _forecasts(self, indices: range) -> DataLoader:
+        dataset = ForecastDataset(self.dataset(self.forecast_pairs, indices))
+        return DataLoader(
+            dataset,
+            batch_size=self.eval_batch_size,
+            collate_fn=identity,
+            **loader_settings(self.trainer, self.num_workers),
+        )
+
+    def dataset(self, pairs: Pairs, indices: range) -> PairDataset:
+        """Pairs of steps of some trajectories as samples."""
         return PairDataset(
             self.source,
             pairs,
@@ -245,16 +294,12 @@ class TrajectoryData(L.LightningDataModule):
             spec=self._spec,
         )
 
-    def _workers(self) -> dict[str, Any]:
-        pin = bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda"  # type: ignore[union-attr]
-        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0, "pin_memory": pin}
-
     def _print_summary(self) -> None:
         if self.trainer is not None and not self.trainer.is_global_zero:
             return
         spec, size = self._spec, " x ".join(map(str, self.shape))
         names_in, names_out = (", ".join(f.name for f in fields) for fields in (self.fields_in, self.fields_out))
-        pairs = len(self._pairs())
+        pairs = len(self.training_pairs)
         time = "steady" if spec.steady else f"{self.max_steps} strides of {self.stride}"
         print(
             f"Data: {spec.task or self.path.name} on {size}, {names_in} -> {names_out}, {time}; "

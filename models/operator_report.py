@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,28 @@ from sciml import plots
 from sciml.metrics import relative_error
 from sciml.report import Report
 
+OWN = ("direct", "autoregressive")  # the forecasts of the network; all others are baselines
 _SHOWN = 3  # test samples that are drawn
+
+
+def masked_error(prediction: Tensor, target: Tensor, *, slices: tuple[int, ...], mask: Tensor | None = None) -> Tensor:
+    """Relative L1 error per sample and channel group over what counts; NaN for a group of which nothing does.
+
+    Args:
+        prediction: Predicted fields, shape (batch, channel, *space).
+        target: True fields, same shape.
+        slices: Boundaries of the channel groups.
+        mask: True where nothing is to be compared, shape (batch, channel) or (batch, channel, *space).
+
+    Returns:
+        Errors as fractions, shape (batch, group).
+    """
+    if mask is None:
+        return relative_error(prediction, target, slices=slices)
+    mask = _spread(mask, target)
+    error = relative_error(prediction.masked_fill(mask, 0.0), target.masked_fill(mask, 0.0), slices=slices)
+    silent = torch.stack([mask[:, a:b].flatten(1).all(1) for a, b in pairwise(slices)], dim=1)
+    return error.masked_fill(silent, torch.nan)
 
 
 class ForecastErrors:
@@ -21,9 +43,11 @@ class ForecastErrors:
     Args:
         data: The datamodule; without it only ``add`` and ``final`` work.
         slices: Boundaries of the channel groups.
+        part: Which part of the data is forecast, if there are several.
     """
 
-    def __init__(self, data: Any = None, slices: tuple[int, ...] = ()):
+    def __init__(self, data: Any = None, slices: tuple[int, ...] = (), part: str = ""):
+        self.part = part
         self.data = data
         self.slices = slices
         self.relative: dict[str, list[Tensor]] = {}  # normalised fields: (batch, time, group)
@@ -56,33 +80,43 @@ class ForecastErrors:
     def add_forecasts(self, batch: dict[str, Tensor], forecasts: dict[str, Tensor]) -> None:
         """Add normalised forecasts of shape (batch, time, channel, *space), and keep the first few to draw."""
         normaliser = self.data.normaliser_out
-        targets = batch["targets"]
+        targets, mask = batch["targets"], batch.get("mask")
         truth = normaliser.decode(targets.flatten(0, 1)).unflatten(0, targets.shape[:2])
         decoded = {}
         for name, forecast in forecasts.items():
             forecast = forecast.detach()
             decoded[name] = normaliser.decode(forecast.flatten(0, 1)).unflatten(0, targets.shape[:2])
             steps = range(targets.shape[1])
-            errors = [relative_error(forecast[:, k], targets[:, k], slices=self.slices) for k in steps]
+            masks = [None if mask is None else mask[:, k] for k in steps]
+            errors = [masked_error(forecast[:, k], targets[:, k], slices=self.slices, mask=masks[k]) for k in steps]
             self.add(name, torch.stack(errors, dim=1))
-            errors = [relative_error(decoded[name][:, k], truth[:, k], slices=self.slices) for k in steps]
+            errors = [masked_error(decoded[name][:, k], truth[:, k], slices=self.slices, mask=masks[k]) for k in steps]
             self.physical.setdefault(name, []).append(torch.stack(errors, dim=1).cpu())
-            squared = (decoded[name] - truth).square().flatten(3).mean(dim=3)
-            self.squared.setdefault(name, []).append(squared.cpu())
+            squared = (decoded[name] - truth).square()
+            if mask is not None:
+                squared = squared.masked_fill(_spread(mask, squared), torch.nan)
+            self.squared.setdefault(name, []).append(squared.flatten(3).nanmean(dim=3).cpu())
+        if mask is not None and mask.ndim == targets.ndim:  # a body or land is left blank in the pictures
+            blank = _spread(mask, targets)
+            truth, decoded = (
+                truth.masked_fill(blank, torch.nan),
+                {name: forecast.masked_fill(blank, torch.nan) for name, forecast in decoded.items()},
+            )
         initial = self.data.carried(batch["fields"])
         for k in range(min(_SHOWN - len(self.samples), len(targets))):
             sample = {name: forecast[k].cpu().numpy() for name, forecast in decoded.items()} | {
                 "truth": truth[k].cpu().numpy()
             }
             if initial is not None:
-                sample["initial"] = normaliser.decode(initial[k : k + 1])[0].cpu().numpy()
+                start = normaliser.decode(initial[k : k + 1])[0].cpu().numpy()
+                sample["initial"] = np.where(np.isnan(sample["truth"][0]), np.nan, start)
             self.samples.append(sample)
 
     def final(self, method: str) -> float:
         """Median over samples of the relative L1 error at the last lead time, averaged over the groups that count."""
-        medians = torch.cat(self.relative[method])[:, -1].quantile(0.5, dim=0)
+        medians = torch.cat(self.relative[method])[:, -1].nanquantile(0.5, dim=0)
         scored = self.scored()
-        return float(medians[scored].mean() if scored else medians.mean())
+        return float(medians[scored].nanmean() if scored else medians.nanmean())
 
     def headline(self) -> str:
         """The result in one sentence."""
@@ -91,12 +125,15 @@ class ForecastErrors:
         count = sum(len(e) for e in self.relative["direct"])
         names = " and ".join(self.groups[i] for i in self.scored()) or "all fields"
         when = "" if self.data.spec.steady else f" at t = {self.data.forecast_times[-1]:.2g}"
-        text = f"Median relative L1 error of {names}{when}: {self.final('direct'):.3f}"
+        text = f"{self.part}: " if self.part else ""
+        text += f"Median relative L1 error of {names}{when}: {self.final('direct'):.3f}"
         if "autoregressive" in self.relative:
             text += f" (autoregressive {self.final('autoregressive'):.3f})"
-        if "persistence" in self.relative:
-            ratio = self.final("direct") / self.final("persistence")
-            text += f", {ratio:.2f} of the persistence forecast's {self.final('persistence'):.3f}"
+        for name in self.methods:
+            if name not in OWN:
+                text += (
+                    f", {self.final('direct') / self.final(name):.2f} of the {name} forecast's {self.final(name):.3f}"
+                )
         return f"{text}, over {count} test trajectories."
 
 
@@ -105,20 +142,21 @@ def describe(errors: ForecastErrors, report: Report) -> None:
     if not errors.relative or errors.data is None:
         return
     data, times = errors.data, list(errors.data.forecast_times)
+    heading, prefix = (f"{errors.part}: ", f"{errors.part}_") if errors.part else ("", "")
     if errors.samples:
         _draw_samples(errors, report, times)
     if len(times) > 1:
-        report.section("Error against lead time")
+        report.section(f"{heading}Error against lead time")
         for i in errors.scored() or range(len(errors.groups)):
             curves = {name: torch.cat(parts)[:, :, i].numpy() for name, parts in errors.relative.items()}
             figure = plots.error_curves(times, curves, ylabel=f"relative L1 error of {errors.groups[i]}")
             report.figure(
-                f"error_{errors.groups[i]}",
+                f"{prefix}error_{errors.groups[i]}",
                 figure,
                 "Median over the test trajectories; the shaded band holds the middle half of them.",
             )
     report.section(
-        "Errors at the last lead time",
+        f"{heading}Errors at the last lead time",
         "Relative L1: sum of |error| over sum of |truth|, per trajectory and group of channels; first on normalised "
         "fields, as the models see them, then on physical ones. RMSE in the unit of the field.",
     )
@@ -127,8 +165,10 @@ def describe(errors: ForecastErrors, report: Report) -> None:
         final, physical = torch.cat(errors.relative[name])[:, -1], torch.cat(errors.physical[name])[:, -1]
         squared = torch.cat(errors.squared[name])[:, -1]
         for i, group in enumerate(errors.groups):
+            if final[:, i].isnan().all():
+                continue
             e, a, b = final[:, i], errors.slices[i], errors.slices[i + 1]
-            rmse = squared[:, a:b].mean().sqrt().item()
+            rmse = squared[:, a:b].nanmean().sqrt().item()
             made_up = "" if i in errors.scored() else " (not in the file)"
             numbers = [
                 e.quantile(0.5).item(),
@@ -143,9 +183,10 @@ def describe(errors: ForecastErrors, report: Report) -> None:
 
 
 def _draw_samples(errors: ForecastErrors, report: Report, times: list[float]) -> None:
-    report.section("Forecasts")
+    heading, prefix = (f"{errors.part}: ", f"{errors.part}_") if errors.part else ("", "")
+    report.section(f"{heading}Forecasts")
     what, view = _scalar(errors)
-    best = min((name for name in errors.methods if name != "persistence"), key=errors.final)
+    best = min((name for name in errors.methods if name in OWN), key=errors.final)
     rows, last, when = [], len(times) - 1, f", t = {times[-1]:.2g}" if len(times) > 1 else ""
     for sample in errors.samples:
         truth, forecast = view(sample["truth"][last]), view(sample[best][last])
@@ -153,22 +194,31 @@ def _draw_samples(errors: ForecastErrors, report: Report, times: list[float]) ->
         row |= {f"truth{when}": truth, f"forecast{when}": forecast}
         rows.append(row | {"error": np.abs(forecast - truth)})
     caption = f"{what.capitalize()} of test trajectories: start, truth, {best} forecast, absolute error."
-    report.figure("forecasts", plots.field_table(rows), caption)
+    report.figure(f"{prefix}forecasts", plots.field_table(rows), caption)
     if len(times) > 1 and "initial" in errors.samples[0]:
         sample = errors.samples[0]
         truth = np.stack([view(sample["initial"]), *map(view, sample["truth"])])
         forecast = np.stack([view(sample["initial"]), *map(view, sample[best])])
         columns = {"truth": truth, f"{best} forecast": forecast, "error": np.abs(forecast - truth)}
         report.folder.mkdir(parents=True, exist_ok=True)
-        path = plots.rollout_gif(report.folder / "rollout.gif", [0.0, *times], columns)
-        report.figure("rollout", path, f"{what.capitalize()} of one test trajectory, {best} forecast.")
+        path = plots.rollout_gif(report.folder / f"{prefix}rollout.gif", [0.0, *times], columns)
+        report.figure(f"{prefix}rollout", path, f"{what.capitalize()} of one test trajectory, {best} forecast.")
 
 
 def _scalar(errors: ForecastErrors) -> tuple[str, Any]:
     """What to draw: the vorticity of a velocity, or else the first field that counts."""
     names = [f.name for f in errors.data.fields_out]
-    if {"u", "v"} <= set(names) and set(errors.data.spec.boundary) == {"periodic"}:
+    held = {f.name for f in errors.data.fields_out if f.observed}
+    if {"u", "v"} <= held and set(errors.data.spec.boundary) == {"periodic"}:
         pair = [names.index("u"), names.index("v")]
         return "vorticity", lambda fields: plots.vorticity(fields[pair])
     first = errors.slices[(errors.scored() or [0])[0]]
+    field = errors.data.fields_out[first]
+    if abs(field.mean) > 2 * field.std:  # on a scale about zero one would see its mean alone
+        return f"{field.name} minus {field.mean:.4g}", lambda fields: fields[first] - field.mean
     return names[first], lambda fields: fields[first]
+
+
+def _spread(mask: Tensor, fields: Tensor) -> Tensor:
+    """A mask of whole channels, or of points, as one of points."""
+    return mask.reshape(*mask.shape, *[1] * (fields.ndim - mask.ndim)).expand_as(fields)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
-from models.operator_report import ForecastErrors, describe
+from models.operator_report import ForecastErrors, describe, masked_error
 from models.optimisation import make_scheduler, total_steps
 from sciml.data.spec import group_slices
 from sciml.errors import ConfigError
-from sciml.metrics import relative_error
 from sciml.poseidon.build import describe_fields
 from sciml.poseidon.loss import grouped_relative_loss
 from sciml.poseidon.rollout import rollout
@@ -76,7 +76,7 @@ class OperatorLearning(L.LightningModule):
         self.p = p
         self.compile_network = compile
         self.net: nn.Module | None = None
-        self.errors = ForecastErrors()
+        self.errors: dict[str, ForecastErrors] = {}  # by part of the data
 
     @property
     def data(self) -> Any:
@@ -122,47 +122,55 @@ class OperatorLearning(L.LightningModule):
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Error of the direct forecast of the last frame."""
         prediction = self(batch["fields"], batch["lead_times"][-1].item())
-        self.errors.add("direct", relative_error(prediction, batch["targets"][:, -1], slices=self.slices)[:, None])
+        target, mask = batch["targets"][:, -1], batch["mask"][:, -1] if "mask" in batch else None
+        errors = list(self.errors.values())[dataloader_idx]
+        errors.add("direct", masked_error(prediction, target, slices=self.slices, mask=mask)[:, None])
 
     def on_validation_epoch_start(self) -> None:
         """Forget the samples of the last validation."""
-        self.errors = ForecastErrors()
+        self.errors = {part: ForecastErrors() for part in self.data.parts}
 
     def on_validation_epoch_end(self) -> None:
-        """Log the median over samples, averaged over channel groups."""
-        self.log("val/error", self.errors.final("direct"), prog_bar=True, rank_zero_only=True)
+        """Log the median over samples, averaged over channel groups, and over the parts of the data."""
+        finals = {part: errors.final("direct") for part, errors in self.errors.items() if errors.methods}
+        self.log("val/error", mean(finals.values()), prog_bar=True, rank_zero_only=True)
+        if len(self.errors) > 1:
+            self.log_dict({f"val/error/{part}": final for part, final in finals.items()}, rank_zero_only=True)
 
     def on_test_epoch_start(self) -> None:
         """Forget earlier samples."""
-        self.errors = ForecastErrors(data=self.data, slices=self.slices)
+        self.errors = {
+            name: ForecastErrors(data=part, slices=self.slices, part=name) for name, part in self.data.parts.items()
+        }
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Forecast every saved frame, directly and step by step, beside persistence."""
-        fields, targets, lead_times = batch["fields"], batch["targets"], batch["lead_times"].tolist()
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Forecast every saved frame, directly and step by step, beside the baselines of the data."""
+        errors = list(self.errors.values())[dataloader_idx]
+        fields, lead_times = batch["fields"], batch["lead_times"].tolist()
         forecasts = {"direct": torch.stack([self(fields, t) for t in lead_times], dim=1)}
-        persistent = self.data.carried(fields)
-        if persistent is not None:
-            forecasts["persistence"] = persistent[:, None].expand_as(targets)
-        if len(lead_times) > 1 and self.data.autoregressive:
+        forecasts |= errors.data.baselines(batch)
+        if len(lead_times) > 1 and errors.data.autoregressive:
             steps = [(b - a) / lead_times[-1] for a, b in zip([0.0, *lead_times], lead_times, strict=False)]
             forecasts["autoregressive"] = torch.stack(list(rollout(self.net, fields, lead_times[-1], steps)), dim=1)  # type: ignore[arg-type]
-        self.errors.add_forecasts(batch, forecasts)
+        errors.add_forecasts(batch, forecasts)
 
     def on_test_epoch_end(self) -> None:
         """Log the errors at the last frame."""
-        for name in self.errors.methods:
-            self.log(f"test/{name}", self.errors.final(name), rank_zero_only=True)
+        for part, errors in self.errors.items():
+            for name in errors.methods:
+                self.log("/".join(filter(None, ("test", part, name))), errors.final(name), rank_zero_only=True)
 
     def headline(self) -> str:
         """The result of the run in one sentence."""
-        return self.errors.headline()
+        return " ".join(errors.headline() for errors in self.errors.values()) or "Nothing was tested."
 
     def describe(self, report: Report) -> None:
         """Add figures and tables to the report of the run."""
-        describe(self.errors, report)
+        for errors in self.errors.values():
+            describe(errors, report)
 
     def export(self, folder: Path) -> Path:
         """Save the weights so that ``sciml.load`` runs them without Lightning."""

@@ -46,8 +46,8 @@ def vorticity(velocity: Float[np.ndarray, "*batch 2 x y"]) -> NDArray[np.float64
 
 
 def _largest(fields: Iterable[NDArray]) -> float:
-    """Almost the largest absolute value: a few extreme pixels must not wash out the rest."""
-    return max(float(np.quantile(np.abs(field), 0.995)) for field in fields)
+    """Almost the largest absolute value (NaN is left blank): a few extreme pixels must not wash out the rest."""
+    return max(float(np.nanquantile(np.abs(field), 0.995)) for field in fields)
 
 
 def field_table(
@@ -84,7 +84,11 @@ def field_table(
                     if name == error
                     else {"cmap": _SIGNED, "vmin": -top, "vmax": top}
                 )
-                image = axes[i, j].imshow(row[name].T, origin="lower", interpolation="bilinear", **colours)
+                # A narrow strip is stretched: at its true ratio there would be little to see.
+                aspect = "auto" if max(row[name].shape) > 4 * min(row[name].shape) else "equal"
+                image = axes[i, j].imshow(
+                    row[name].T, origin="lower", interpolation="bilinear", aspect=aspect, **colours
+                )
                 axes[i, j].set_xticks([])
                 axes[i, j].set_yticks([])
                 for spine in axes[i, j].spines.values():

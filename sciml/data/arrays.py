@@ -9,7 +9,7 @@ from sciml.data import netcdf
 from sciml.data.handle import PlaneFile
 from sciml.data.spec import FieldSpec, TrajectorySpec
 from sciml.data.trajectories import Channel, StoredTrajectories
-from sciml.data.variable import variable_of
+from sciml.data.variable import check_written, variable_of
 from sciml.errors import LayoutError
 
 EXPECTED = (
@@ -24,7 +24,8 @@ def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTraject
     Channels are named by the coordinate of the channel axis, or by an attribute ``channels`` of the variable or the
     file; otherwise they are ``channel_0``, ``channel_1``, ... Without a channel axis, the variable's name is used. The
     attributes ``inputs`` and ``targets`` of the file say which channels a model sees and predicts, where that is not
-    all.
+    all; ``solid`` names the one that is 1 inside a body; ``channel_units`` are their units; ``validation`` and ``test``
+    are numbers of trajectories.
 
     Args:
         file: The file.
@@ -32,7 +33,7 @@ def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTraject
         task: Name of its task, any text.
 
     Raises:
-        LayoutError: there is no such variable, or more than one.
+        LayoutError: there is no such variable, or more than one, or not one unit for each channel.
     """
     found = [d for d in netcdf.variables(hdf5).values() if d.dtype.kind == "f" and _leading(d)]
     if len(found) != 1:
@@ -41,16 +42,21 @@ def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTraject
             "sciml.data.write.TrajectoryWriter, or keep one such variable in the file."
         )
     dataset = found[0]
+    check_written(dataset)
     axes = ("sample", "time", "channel")[: _leading(dataset)]
     names = _channel_names(file, dataset, hdf5)
     steps = dataset.shape[1]
     times = netcdf.coordinate(dataset, 1)
     attributes = netcdf.attributes(hdf5)
+    units = [str(unit) for unit in np.atleast_1d(attributes.get("channel_units", ()))]
+    if len(units) not in (0, len(names)):
+        raise LayoutError(f"{file.path} has the units {', '.join(units)} for {len(names)} channels. Give each its own.")
     fields = []
     for i, channel in enumerate(names):
         group = "velocity" if channel in ("u", "v", "w") and {"u", "v"} <= set(names) else ""
         mean, std = netcdf.statistics(dataset, i)
-        fields.append(FieldSpec(channel, group, mean=mean, std=std))
+        unit = units[i] if units else "nondimensional"
+        fields.append(FieldSpec(channel, group, unit, mean=mean, std=std))
     name = netcdf.name_of(dataset)
     spec = TrajectorySpec(
         layout="arrays",
@@ -59,10 +65,13 @@ def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTraject
         steps=steps,
         times=np.arange(steps, dtype=float) if times is None else np.asarray(times, float),
         coordinates=_coordinates(dataset, len(axes)),
-        boundary=tuple(attributes.get("boundary", "").split()) or ("open",) * (dataset.ndim - len(axes)),
+        boundary=netcdf.boundary(attributes) or ("open",) * (dataset.ndim - len(axes)),
         time_scale=float(max(steps - 1, 1)),
         inputs=tuple(map(str, np.atleast_1d(attributes.get("inputs", ())))),
         targets=tuple(map(str, np.atleast_1d(attributes.get("targets", ())))),
+        validation=attributes.get("validation"),
+        test=attributes.get("test"),
+        solid=str(attributes.get("solid", "")),
         attributes=attributes,
     )
     return StoredTrajectories(

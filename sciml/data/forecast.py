@@ -20,7 +20,9 @@ class ForecastDataset(Dataset):
     - ``fields``: initial state, normalised, float32, shape (batch, channel_in, *space);
     - ``targets``: true fields at every lead time, normalised, shape (batch, time, channel_out, *space);
     - ``lead_times``: lead time of every target, shape (time,); 1 for a steady problem;
-    - ``trajectory``: which trajectory of the file, shape (batch,).
+    - ``trajectory``: which trajectory of the file, shape (batch,);
+    - ``mask``: True where the targets say nothing, shape (batch, time, channel_out) or (batch, time, channel_out,
+      *space). Absent where everything counts.
 
     Args:
         pairs: Pairs that all start at the same step, e.g. with ``FixedInput`` or ``SteadyPair``.
@@ -49,9 +51,17 @@ class ForecastDataset(Dataset):
         """A batch of trajectories, already collated."""
         times = self.times
         batch = self.pairs.__getitems__([i * times + k for i in indices for k in range(times)])
-        return {
-            "fields": batch["fields"][::times],
-            "targets": batch["target"].unflatten(0, (len(indices), times)),
-            "lead_times": batch["lead_time"][:times],
-            "trajectory": batch["trajectory"][::times],
-        }
+        return forecasts_of(batch, times)
+
+
+def forecasts_of(batch: dict[str, Tensor], times: int) -> dict[str, Tensor]:
+    """A batch of ``ForecastDataset`` from one of pairs: ``times`` pairs of one trajectory after those of another."""
+    forecasts = {
+        "fields": batch["fields"][::times],
+        "targets": batch["target"].unflatten(0, (-1, times)),
+        "lead_times": batch["lead_time"][:times],
+        "trajectory": batch["trajectory"][::times],
+    }
+    if "mask" in batch:
+        forecasts["mask"] = batch["mask"].unflatten(0, (-1, times))
+    return forecasts

@@ -13,7 +13,7 @@ from sciml.data.handle import PlaneFile
 from sciml.data.mapping import ROLES, ArrayMapping
 from sciml.data.spec import FieldSpec, TrajectorySpec
 from sciml.data.trajectories import Channel, StoredTrajectories
-from sciml.data.variable import Variable, variable_of
+from sciml.data.variable import Variable, check_written, variable_of
 from sciml.errors import ConfigError, LayoutError
 
 USUAL_AXES = {4: ("sample", "time", "x", "y"), 5: ("sample", "time", "channel", "x", "y")}
@@ -148,6 +148,7 @@ def _variable(stored: Any, name: str, axes: tuple[str, ...], spatial: list[str],
     if by_library:
         return plain
     if isinstance(array, h5py.Dataset):
+        check_written(array)
         return replace(variable_of(array, axes[:leading]), **shape)
     if not isinstance(array, np.memmap) or array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         return plain

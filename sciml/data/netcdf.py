@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
 import numpy as np
+
+from sciml.data.spec import BOUNDARIES, Boundary
+from sciml.errors import LayoutError
 
 # A dimension without coordinate values is stored as an empty dataset with this text in its NAME attribute.
 _BARE_DIMENSION = b"This is a netCDF dimension but not a netCDF variable"
@@ -56,11 +60,35 @@ def describe(file: h5py.File) -> str:
     return shown if len(found) <= 12 else f"{shown} and {len(found) - 12} more"
 
 
+def boundary(attributes: Mapping[str, Any]) -> tuple[Boundary, ...]:
+    """The boundary condition of every spatial axis, from the attribute ``boundary``; empty if there is none.
+
+    Raises:
+        LayoutError: the attribute is not a text of such conditions.
+    """
+    stored = attributes.get("boundary", "")
+    words = stored.split() if isinstance(stored, str) else list(np.atleast_1d(stored))
+    if unknown := [word for word in words if word not in BOUNDARIES]:
+        raise LayoutError(
+            f"the attribute boundary of the file is {stored!r}; {unknown[0]!r} is none of {', '.join(BOUNDARIES)}. "
+            "Write one for every spatial axis, such as 'periodic wall'."
+        )
+    return tuple(words)  # type: ignore[return-value]
+
+
 def statistics(dataset: h5py.Dataset, position: int) -> tuple[float | None, float | None]:
     """Mean and standard deviation of one channel, if the variable carries them in attributes ``mean`` and ``std``."""
     if "mean" not in dataset.attrs or "std" not in dataset.attrs:
         return None, None
-    mean, std = (np.atleast_1d(np.asarray(dataset.attrs[key], float)) for key in ("mean", "std"))
+    try:
+        mean, std = (np.atleast_1d(np.asarray(dataset.attrs[key], float)) for key in ("mean", "std"))
+    except ValueError:
+        mean = std = np.empty(0)
+    if position >= min(len(mean), len(std)):
+        raise LayoutError(
+            f"{dataset.file.filename}: the attributes mean and std of {dataset.name} are {dataset.attrs['mean']!r} and "
+            f"{dataset.attrs['std']!r}; expected a number for each channel. Remove them, or generate the file again."
+        )
     return float(mean[position]), float(std[position])
 
 

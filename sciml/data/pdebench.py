@@ -192,9 +192,13 @@ def _open_incompressible(file: PlaneFile, hdf5: h5py.File, task: str) -> StoredT
     samples, saved, *space, _ = velocity.shape
     attributes = netcdf.attributes(hdf5)
     # A run that broke off says how far it came.
-    steps = min(int(attributes.get("latestIndex", saved - 1)) + 1, saved)
-    if steps < 1:
-        raise LayoutError(f"{file.path}: latestIndex is {attributes['latestIndex']}: the run saved no frame at all.")
+    latest = attributes.get("latestIndex", saved - 1)
+    if not isinstance(latest, int) or latest < 0:
+        raise LayoutError(
+            f"{file.path}: the attribute latestIndex is {latest!r}; expected the number of the last frame, from 0 on. "
+            "A run that saved no frame cannot be read."
+        )
+    steps = min(latest + 1, saved)
     attributes |= _configuration(attributes.get("config", ""))
     parts = {"velocity": True, "particles": True, **({"force": False} if "force" in hdf5 else {})}
     channels, variables = [], {}

@@ -17,7 +17,7 @@ from sciml.data.handle import PlaneFile
 from sciml.data.published import KINDS, TASKS, Grid, PublishedTask, StoredField
 from sciml.data.spec import TrajectorySpec
 from sciml.data.trajectories import Channel, StoredTrajectories
-from sciml.data.variable import variable_of
+from sciml.data.variable import check_written, variable_of
 from sciml.errors import LayoutError
 
 
@@ -64,7 +64,7 @@ def open_poseidon(file: PlaneFile, hdf5: h5py.File, *, task: str, kind: str) -> 
         steps=steps,
         times=_published_times(published, steps) if times is None else np.asarray(times, float),
         coordinates=dict(zip(("x", "y"), grid, strict=True)),
-        boundary=tuple(attributes.get("boundary", "").split()) or (published.boundary,) * 2,
+        boundary=netcdf.boundary(attributes) or (published.boundary,) * 2,
         time_scale=_time_scale(known, steps, times),
         inputs=published.inputs,
         targets=published.targets,
@@ -91,6 +91,8 @@ def _datasets(file: PlaneFile, hdf5: h5py.File, published: PublishedTask, kind: 
             f"{file.path} has {netcdf.describe(hdf5)}; a file of {kind} has {', '.join(map(repr, names))}, "
             f"but {', '.join(map(repr, missing))} is missing. Name the right task with task=..."
         )
+    for name in names:
+        check_written(found[name])
     return {name: found[name] for name in names}
 
 

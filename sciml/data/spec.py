@@ -90,6 +90,11 @@ class TrajectorySpec:
 
     def __post_init__(self):
         names = self.names
+        if len(self.boundary) != len(self.coordinates):
+            raise ConfigError(
+                f"{len(self.boundary)} boundary conditions ({', '.join(self.boundary)}) came for the axes "
+                f"{', '.join(self.coordinates)}. Give one for every spatial axis."
+            )
         object.__setattr__(self, "faces", self.faces or tuple((b, b) for b in self.boundary))
         object.__setattr__(self, "inputs", self.inputs or names)
         object.__setattr__(self, "targets", self.targets or names)

@@ -154,6 +154,8 @@ def grouped_variable(file: h5py.File, groups: Sequence[str], name: str, axes: Se
 def check_written(dataset: h5py.Dataset, *, steps: int | None = None) -> None:
     """Check that a dataset is there as a whole: where nothing was written, HDF5 reads zeros without a word.
 
+    A dataset whose maker chose what is to be read there (a fill value) is left alone.
+
     Args:
         dataset: The dataset, of shape (sample, time, ...) if ``steps`` is given.
         steps: How many steps must be there; all by default.
@@ -161,6 +163,8 @@ def check_written(dataset: h5py.Dataset, *, steps: int | None = None) -> None:
     Raises:
         LayoutError: a part was never written.
     """
+    if dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
+        return
     if dataset.chunks is None:
         missing = int(prod(dataset.shape) > 0 and dataset.id.get_storage_size() == 0)
     else:
@@ -175,7 +179,7 @@ def check_written(dataset: h5py.Dataset, *, steps: int | None = None) -> None:
     if missing:
         raise LayoutError(
             f"{dataset.file.filename}: {missing} chunk(s) of {dataset.name} were never written: the program that made "
-            "the file broke off. Fetch or generate it again."
+            "the file broke off, or is still at work. Fetch or generate the file again."
         )
 
 

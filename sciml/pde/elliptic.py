@@ -72,7 +72,7 @@ def helmholtz(
     wavenumber: float,
     boundary: float | Float64[np.ndarray, "x y"],
     spacing: float,
-    source: Float64[np.ndarray, "x y"] | None = None,
+    source: float | Float64[np.ndarray, "x y"] = 0.0,
 ) -> Float64[np.ndarray, "x y"]:
     """Solve -Lap u - w^2 a u = f with prescribed u on the boundary, by sparse LU factorisation on the CPU.
 
@@ -83,7 +83,7 @@ def helmholtz(
         wavenumber: w, 1/length. A wave should have at least 8 points: w h sqrt(max a) < 0.8.
         boundary: Boundary value, or a field of shape (x, y) whose boundary points give it.
         spacing: Distance h of neighbouring points.
-        source: The right-hand side f at all points, shape (x, y); zero if None.
+        source: The right-hand side f at all points, shape (x, y), or a number.
 
     Returns:
         The solution u at all points, shape (x, y).
@@ -103,7 +103,7 @@ def helmholtz(
     if coefficient.ndim != 2 or min(shape) < 3 or not {np.shape(boundary), np.shape(source)} <= {(), shape}:
         raise ShapeError(
             f"coefficient, boundary and source have shapes {shape}, {np.shape(boundary)} and {np.shape(source)}; "
-            "expected the same (x, y) with at least 3 points along each axis (or a number as boundary value)."
+            "expected the same (x, y) with at least 3 points along each axis (or a number for the last two)."
         )
     reach = wavenumber * spacing * math.sqrt(max(float(coefficient.max()), 0))
     if not reach < 2:
@@ -114,9 +114,7 @@ def helmholtz(
     laplacian, average, edge = _operators(*shape)
     operator: Any = laplacian / spacing**2 + wavenumber**2 * (average @ diags_array(coefficient.ravel()))
     u = np.where(edge, np.broadcast_to(boundary, shape), 0.0).ravel()
-    right = -operator @ u
-    if source is not None:
-        right -= average @ source.ravel()
+    right = -(operator @ u) - average @ np.broadcast_to(source, shape).ravel()
     try:
         # The pattern is symmetric and the diagonal strong enough to pivot on.
         factors = splu(
@@ -140,12 +138,11 @@ def _operators(rows: int, columns: int) -> tuple[Any, Any, np.ndarray]:
 
     h^2 times the compact Laplacian, and the average 1 + h^2 / 12 (dx + dy).
     """
-    from scipy.sparse import diags_array, kron
+    from scipy.sparse import eye_array, kron
 
     def along(points: int) -> tuple[Any, Any]:
-        ones = np.ones(points - 2)
-        pick = diags_array([ones], offsets=[1], shape=(points - 2, points))
-        return diags_array([ones, -2 * ones, ones], offsets=[0, 1, 2], shape=(points - 2, points)), pick
+        left, pick, right = (eye_array(points - 2, points, k=shift) for shift in (0, 1, 2))
+        return left - 2 * pick + right, pick
 
     (second_x, pick_x), (second_y, pick_y) = along(rows), along(columns)
     five_points = kron(second_x, pick_y) + kron(pick_x, second_y)

@@ -89,6 +89,8 @@ def test_many_groups_are_shown_as_one(tmp_path):
     found = inspect(tmp_path / "groups.h5")
     data = next(array for array in found.storage if array.name == "*/data")
     assert (data.copies, data.shape) == (30, (5, 8, 1))
+    with h5py.File(tmp_path / "groups.h5") as file:
+        assert data.stored_bytes == 30 * file["0000/data"].id.get_storage_size()
     assert "in chunks of 5 frames" in found.advice[0]
 
 

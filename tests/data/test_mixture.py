@@ -146,6 +146,13 @@ def test_every_dataset_is_drawn_as_often_as_its_weight_says():
     assert 0 < (firsts < 10).sum() < 12
 
 
+def test_an_epoch_has_as_many_samples_as_asked_for_whatever_the_weights():
+    sampler = MixtureBatchSampler((30, 30, 30), 4, weights=(1, 1, 1), seed=0, samples=11)
+    assert sorted(sampler.counts) == [3, 4, 4]
+    drawn = list(itertools.chain(*sampler))
+    assert len(drawn) == len(set(drawn)) == 11
+
+
 def test_the_samples_of_a_dataset_come_equally_often_from_epoch_to_epoch():
     orders = epochs((10, 100), (1, 1), 5, samples=40)
     seen = np.bincount(list(itertools.chain(*itertools.chain(*orders))), minlength=110)

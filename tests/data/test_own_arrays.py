@@ -287,3 +287,31 @@ def test_a_netcdf_file_with_named_dimensions_can_have_any_number_of_them(tmp_pat
         assert trajectories.spec.shape == shape
         expected = values[1] if variable == "fields" else values[1, :, :1]
         np.testing.assert_array_equal(trajectories.read(1), expected)
+
+
+@pytest.mark.parametrize(
+    ("where", "attributes", "message"),
+    [
+        ("file", {"boundary": "cyclic wall"}, "'cyclic' is none of wall, open, periodic"),
+        ("file", {"boundary": 3}, "attribute boundary of the file is 3"),
+        ("file", {"boundary": "wall"}, r"1 boundary conditions \(wall\) came for the axes x, y"),
+        ("fields", {"mean": [1.0], "std": [1.0]}, "expected a number for each channel"),
+        ("fields", {"mean": "one two", "std": "one two"}, "expected a number for each channel"),
+    ],
+)
+def test_a_wrong_attribute_is_an_error_that_shows_it(hdf5, where, attributes, message):
+    path = hdf5(numbered(2, 3, 2, 4, 4))
+    with h5py.File(path, "r+") as file:
+        (file if where == "file" else file[where]).attrs.update(attributes)
+    with pytest.raises((LayoutError, ConfigError), match=message):
+        open_trajectories(path)
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": "gzip"}])
+def test_frames_that_were_never_written_are_an_error_not_zeros(tmp_path, how):
+    for mapping in ({}, {"axes": "sample time channel x y"}):
+        with h5py.File(tmp_path / "own.h5", "w") as file:
+            dataset = file.create_dataset("fields", (2, 3, 2, 4, 4), "<f4", chunks=(1, 1, 2, 4, 4), **how)
+            dataset[0] = 1.0
+        with pytest.raises(LayoutError, match=r"3 chunk\(s\) of /fields were never written"):
+            open_trajectories(tmp_path / "own.h5", **mapping)

@@ -151,6 +151,24 @@ def test_numbers_of_another_type_are_read_right(scalar, dtype):
     np.testing.assert_array_equal(trajectories.read(2)[:, 0], values[2])
 
 
+def test_variables_may_differ_in_byte_order_and_precision(fluid):
+    path, values = fluid(2, 5, 4, 6)
+    with h5py.File(path, "r+") as file:
+        for name, dtype in (("Vx", ">f4"), ("pressure", "<f8"), ("Vy", ">f8")):
+            del file[name]
+            file[name] = values[name].astype(dtype)
+    trajectories = open_trajectories(path)
+    for i, name in enumerate(trajectories.spec.names):
+        np.testing.assert_array_equal(trajectories.read(1)[:, i], values[name][1])
+
+
+@pytest.mark.parametrize("latest", ["four", -1, [1, 2]])
+def test_a_last_frame_that_is_no_number_is_refused(incompressible, latest):
+    path, _ = incompressible(latest=latest)
+    with pytest.raises(LayoutError, match="the attribute latestIndex is"):
+        open_trajectories(path)
+
+
 @pytest.mark.parametrize("shape", [(3, 5, 8), (2, 5, 4, 6), (2, 3, 4, 5, 6)])
 def test_the_channels_of_a_fluid_come_by_name_in_one_order(fluid, shape):
     path, values = fluid(*shape)

@@ -49,10 +49,10 @@ def test_a_tenth_is_set_aside_where_nobody_says_how_much(path):
     assert (len(data.train_indices), len(data.validation_indices), len(data.test_indices)) == (16, 2, 2)
 
 
-def test_a_file_that_is_too_small_for_the_published_splits_keeps_a_tenth(path):
-    data = opened(path)
-    assert (data.spec.validation, data.spec.test) == (120, 240)
-    assert (len(data.validation_indices), len(data.test_indices)) == (2, 2)
+def test_a_file_that_is_too_small_for_the_published_splits_keeps_a_tenth():
+    data = opened("tests/fixtures/formats/poseidon/ACE.nc", channels=["u"])
+    assert (data.spec.validation, data.spec.test) == (60, 240)
+    assert (len(data.train_indices), len(data.validation_indices), len(data.test_indices)) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(("settings", "strides"), [({}, 7), ({"stride": 5}, 4), ({"stride": 3, "start": 9}, 3)])
@@ -97,6 +97,21 @@ def test_persistence_needs_the_predicted_fields_among_the_given(path):
     assert not data.autoregressive
     assert opened(path).autoregressive
     assert opened(path, channels_in=["u"], channels_out=["v"]).carried(fields[:, :1]) is None
+
+
+def test_an_input_that_changes_without_being_predicted_cannot_be_carried_along(path):
+    assert not opened(path, channels_in=["v", "u"], channels_out=["v"]).autoregressive
+
+
+def test_forecasts_that_the_file_holds_are_baselines_beside_persistence(path):
+    data = opened(path, channels_in=["u", "v"], channels_out=["v"], baselines={"other": ["u"]}, max_steps=2, test=3)
+    batch = next(iter(data.test_dataloader()))
+    baselines = data.baselines(batch)
+    assert torch.equal(baselines["persistence"], batch["fields"][:, None, 1:].expand(-1, 2, -1, -1, -1))
+    stored = np.stack([data.source.read(t, channels=["u"])[[2, 4]] for t in (17, 18, 19)])
+    (field,) = data.fields_out
+    expected = torch.from_numpy((stored - field.mean) / field.std)
+    torch.testing.assert_close(baselines["other"], expected, rtol=1e-5, atol=1e-6)  # float32
 
 
 def test_missing_statistics_are_computed_from_the_training_trajectories(tmp_path):

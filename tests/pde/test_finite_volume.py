@@ -77,6 +77,28 @@ def test_a_contact_at_rest_has_no_flux_but_the_pressure():
     assert flux.tolist() == pytest.approx([0, 0.7, 0, 0], abs=1e-15)
 
 
+def test_a_moving_contact_takes_its_own_side_along():
+    left, right = (torch.tensor([rho, 0.3, v, 0.7], dtype=torch.float64)[:, None] for rho, v in ((1, 2), (50, -3)))
+    flux = torch.stack(hllc(list(left), list(right), gamma=GAMMA))
+    torch.testing.assert_close(flux, physical_flux(left), rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("drift", [0.3, -0.3])
+def test_weak_waves_meet_as_in_linear_acoustics(drift):
+    mean = torch.tensor([1.2, drift, 0.4, 0.9], dtype=torch.float64)[:, None]
+    jump = 1e-5 * (states(20) - 1)
+    left, right = mean - jump, mean + jump
+    impedance = float(torch.sqrt(GAMMA * mean[3] * mean[0]))
+    u = mean[1] - jump[3] / impedance
+    p = mean[3] - impedance * jump[1]
+    upwind = left if drift > 0 else right
+    rho = upwind[0] + (p - upwind[3]) * mean[0] / (GAMMA * mean[3])
+    between = torch.stack([rho, u, upwind[2], p])
+    # What linear acoustics leaves out is of the second order: (1e-5)^2 times some ten.
+    flux = torch.stack(hllc(list(left), list(right), gamma=GAMMA))
+    torch.testing.assert_close(flux, physical_flux(between), rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("reconstruction", "a", "b", "drop", "rise"),
     [

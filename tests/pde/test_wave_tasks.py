@@ -14,7 +14,7 @@ NAMES = ("Wave-Gauss", "Wave-Layer")
 def test_the_frames_span_about_one_crossing_of_the_square(name, frames, mean_speed):
     times = make_task(name).times
     assert len(times) == frames
-    assert times[-1] * mean_speed == pytest.approx(0.9, abs=0.02)  # two digits of the horizon are given
+    assert times[-1] * mean_speed == pytest.approx(0.9, abs=0.05)  # chosen for the published mean and spread
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,10 @@ pytestmark = pytest.mark.validation
 def test_the_hydrostatic_state_is_kept_to_1e_12(edge):
     task = make_task("GCE-RT", atwood=0.0, precision="float64", edges=edge, solver_resolution=24, frames=2)
     frames = task.simulate([0], resolution=24, seed=0)[0]
-    assert float((frames[1] - frames[0]).abs().max()) < 1e-12
+    change = (frames[1] - frames[0]).abs().amax((1, 2))
+    assert float(change[:4].max()) < 1e-12
+    # The tracer's jump of 1 in a cell of 1/24 is carried by velocities of 1e-14 for a time of 5.
+    assert float(change[4]) < 1e-11
 
 
 def test_a_scheme_that_is_not_balanced_would_not_do():
