@@ -81,7 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     console = Console()
-    columns = ("task", "steps", "eager s", "compiled s", "faster by", "compilation s", "difference")
+    columns = ("task", "steps", "eager s", "compiled s", "faster by", "compile s", "differ by")
     table = Table(*columns, title=f"CPU s / trajectory, solver {options.cells} x {options.cells}, float32, one thread")
     for name in options.names:
         with console.status(name):

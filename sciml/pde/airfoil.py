@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from sciml.errors import ConfigError, SolverError
+from sciml.errors import ConfigError
 from sciml.pde.airfoil_level import GAMMA, FreeStream, Level, State
 from sciml.pde.airfoil_mesh import ConformalMap, conformal_map, o_mesh
 from sciml.pde.airfoil_shape import Contour
@@ -55,14 +55,14 @@ class AirfoilFlow:
         return self.level.drag(self.flow)
 
     def pressure_coefficient(self) -> tuple[Float[Tensor, "batch around"], Float[Tensor, "batch around"]]:
-        """x in chords and (p - 1) / (rho q^2 / 2) at the middle of every wall face, from the trailing edge over the top.
+        """Where the wall faces are, x in chords, and (p - 1) / (rho q^2 / 2) there, each of shape (batch, around).
 
-        Each of shape (batch, around).
+        They run from the trailing edge over the upper surface to the nose and back below.
         """
         around = self.flow.shape[2]
         angle = 2 * math.pi * (np.arange(around) + 0.5) / around
-        x = np.stack([mapping(np.exp(1j * angle)).real for mapping in self.maps])
-        speed_squared = (self.level.stream[:, :2] ** 2).sum(1)[:, None]
+        x = np.stack([np.real(mapping(np.exp(1j * angle))) for mapping in self.maps])
+        speed_squared = (self.level.stream**2).sum(1)[:, None]
         return torch.from_numpy(x), (self.level.wall_pressure(self.flow) - 1) / (speed_squared / 2)
 
     def sample(
@@ -72,7 +72,11 @@ class AirfoilFlow:
 
         Args:
             airfoil: Position in the batch.
-            x, y: The points in chords, shape (point,).
+            x: Along the chord from the nose, in chords, shape (point,).
+            y: Across the chord, in chords, shape (point,).
+
+        Returns:
+            Nondimensional, shape (4, point).
         """
         Z = self.maps[airfoil].inverse(x + 1j * y)
         around = self.flow.shape[2]
@@ -109,7 +113,7 @@ def steady_flow(
 
         div(rho u) = 0,  div(rho u x u) + grad p = 0,  div((E + p) u) = 0,  u . n = 0 at the wall
 
-    Finite volumes of second order (HLLC, van Albada limiter) on conformal O-meshes. Steps in local time of a five-stage
+    Finite volumes (HLLC, limited third-order reconstruction) on conformal O-meshes. Steps in local time of a five-stage
     Runge-Kutta scheme are accelerated by W-cycles of the full approximation scheme; each mesh starts from the flow on
     the next coarser one. The far field carries the vortex that goes with the lift.
 
@@ -137,7 +141,9 @@ def steady_flow(
             "subsonic, 0 < mach < 1, the others positive."
         )
     if around < 16 or outwards < 4 or around % 2 or outwards % 2:
-        raise ConfigError(f"a mesh of {around} x {outwards} cells cannot be coarsened; take even numbers from 16 x 4 on.")
+        raise ConfigError(
+            f"a mesh of {around} x {outwards} cells cannot be coarsened; take even numbers, 16 x 4 at least."
+        )
     maps = tuple(conformal_map(contour) for contour in contours)
     meshes = [o_mesh(mapping, around, outwards, radius=radius) for mapping in maps]
     nodes = torch.from_numpy(np.stack([mesh[0] for mesh in meshes]))
@@ -170,7 +176,7 @@ class _Multigrid:
         self.cfl = cfl
 
     def solve(self, tolerance: float, cycles: int, first: int) -> tuple[State, Tensor, Tensor]:
-        """The steady state, its imbalance and the cycles used; ``first``: position of the first airfoil in the batch."""
+        """The steady state, its imbalance and the cycles used; ``first`` is added to positions in the batch."""
         state = self.levels[-1].uniform()
         for k in range(len(self.levels) - 1, 0, -1):
             coarse = _Multigrid(self.levels[k:], self.cfl)

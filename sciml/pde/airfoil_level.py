@@ -20,9 +20,8 @@ STAGES = {1: (0.0533, 0.1263, 0.2375, 0.4414, 1.0), 2: (0.0695, 0.1602, 0.2898, 
 """Runge-Kutta coefficients that damp short waves best, for upwind schemes of first and second order."""
 STEP = {1: 2.0, 2: 1.0}
 """Their time steps relative to each other."""
-KAPPA = 1 / 3
-_LIMITER = 0.6
-"""Size of the differences, in units of 1 / around, below which slopes are left alone; keeps the limiter from ringing."""
+LIMITER = 0.6
+"""Differences between cells below this over the number of cells around are not limited, lest the limiter ring."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class FreeStream:
 
     @property
     def dynamic_pressure(self) -> float:
-        """rho q^2 / 2, nondimensional."""
+        """Half of density times speed squared, nondimensional."""
         return self.speed**2 / 2
 
     @property
@@ -70,7 +69,7 @@ class Level:
         lifting: Lift coefficient per wall pressure, shape (batch, around).
         dragging: Drag coefficient per wall pressure, shape (batch, around).
         swirl: Velocity of a vortex of lift coefficient 1 at the far field, shape (batch, 2, around).
-        stream: Velocity and Mach number of the free stream, shape (batch, 3).
+        stream: Velocity of the free stream, shape (batch, 2).
     """
 
     area: Tensor
@@ -102,7 +101,7 @@ class Level:
         squeeze = math.sqrt(1 - stream.mach**2) / (1 - (stream.mach * across) ** 2)
         swirl = -1j * far * stream.speed / 2 * squeeze / (2 * math.pi * far.abs() ** 2)
 
-        velocity = torch.tensor([*(stream.speed * part for part in stream.direction), stream.mach]).to(force.real)
+        velocity = force.real.new_tensor([stream.speed * part for part in stream.direction])
         return cls(
             area=(-(diagonals[0].conj() * diagonals[1]).imag / 2)[:, None].abs(),
             normal_around=_parts(across_around / across_around.abs()),
@@ -114,7 +113,7 @@ class Level:
             lifting=force.imag,
             dragging=force.real,
             swirl=_parts(swirl),
-            stream=velocity.expand(len(nodes), 3),
+            stream=velocity.expand(len(nodes), 2),
         )
 
     def take(self, which: Tensor) -> Level:
@@ -128,7 +127,7 @@ class Level:
     def uniform(self) -> State:
         """Conserved variables of the free stream in all cells."""
         batch, _, around, outwards = self.area.shape
-        u, v = self.stream[:, 0], self.stream[:, 1]
+        u, v = self.stream.unbind(1)
         flow = torch.stack([torch.ones_like(u), u, v, torch.ones_like(u)], 1)
         return conserved(flow[:, :, None, None].expand(batch, 4, around, outwards), gamma=GAMMA)
 
@@ -146,8 +145,8 @@ class Level:
 
     def far_field(self, flow: State) -> Float[Tensor, "batch 4 around"]:
         """The free stream and the vortex that goes with the lift, of the free stream's entropy and total enthalpy."""
-        u, v = (self.stream[:, :2, None] + self.lift(flow)[:, None, None] * self.swirl).unbind(1)
-        square = (self.stream[:, :2] ** 2).sum(1)[:, None]
+        u, v = (self.stream[..., None] + self.lift(flow)[:, None, None] * self.swirl).unbind(1)
+        square = (self.stream**2).sum(1)[:, None]
         temperature = 1 - (GAMMA - 1) / (2 * GAMMA) * (u * u + v * v - square)
         rho = temperature ** (1 / (GAMMA - 1))
         return torch.stack([rho, u, v, rho * temperature], 1)
@@ -155,8 +154,8 @@ class Level:
     def residual(self, flow: State, *, order: int) -> State:
         """Net outflow of mass, momentum and energy from every cell.
 
-        Fluxes by HLLC between limited linear reconstructions (van Albada) of density, velocity and pressure. The wall
-        exerts pressure only. At the far field the Riemann solver tells what comes in from what goes out.
+        Fluxes by HLLC between limited reconstructions (van Albada) of density, velocity and pressure. The wall exerts
+        pressure only. At the far field the Riemann solver tells what comes in from what goes out.
 
         Args:
             flow: Density, velocity and pressure, nondimensional, shape (batch, 4, around, outwards).
@@ -166,7 +165,7 @@ class Level:
         if order == 1:
             before, after, inner, outer = flow.roll(1, 2), flow, flow, flow
         else:
-            ease = (_LIMITER / flow.shape[2]) ** 2
+            ease = (LIMITER / flow.shape[2]) ** 2
             backward = flow - flow.roll(1, 2)
             drop, rise = _limited(backward, backward.roll(-1, 2), ease)
             before, after = (flow + rise).roll(1, 2), flow - drop
@@ -228,12 +227,12 @@ def _parts(number: Tensor) -> Tensor:
 def _limited(a: Tensor, b: Tensor, ease: float) -> tuple[Tensor, Tensor]:
     """Drop to the face before and rise to the face after, from the differences to the cells before and after.
 
-    s / 4 ((1 +- s / 3) a + (1 -+ s / 3) b) with s = (2 a b + e) / (a^2 + b^2 + e): third order where the flow is smooth.
+    s / 4 ((1 +- s / 3) a + (1 -+ s / 3) b),  s = (2 a b + e) / (a^2 + b^2 + e): third order in one dimension, if smooth
     """
     product = torch.addcmul(a.new_tensor(ease), a, b, value=2.0)
     smooth = product.div_(torch.addcmul(a.new_tensor(ease), a, a).addcmul_(b, b))
     mean = (a + b).mul_(smooth).mul_(0.25)
-    skew = (b - a).mul_(smooth).mul_(smooth).mul_(KAPPA / 4)
+    skew = (b - a).mul_(smooth).mul_(smooth).mul_(1 / 12)
     return mean - skew, mean.add_(skew)
 
 

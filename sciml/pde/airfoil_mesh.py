@@ -134,7 +134,9 @@ def conformal_map(contour: Contour, *, tolerance: float = 1e-9) -> ConformalMap:
 
     argument = np.unwrap(np.angle(zeta - centre))
     if not np.all(np.diff(argument) > 0):
-        raise SolverError("the airfoil cannot be mapped onto a circle: its image is not star-shaped. Use smaller bumps.")
+        raise SolverError(
+            "the airfoil cannot be mapped onto a circle: its image is too far from one. Use smaller bumps."
+        )
     argument[-1] = argument[0] + 2 * math.pi
     log_radius = np.log(np.abs(zeta - centre))
     log_radius[-1] = log_radius[0]
@@ -160,7 +162,7 @@ def conformal_map(contour: Contour, *, tolerance: float = 1e-9) -> ConformalMap:
             series = _coefficients(radius(theta + shift))
             series[0] += 1j * np.mean(shift)
             return ConformalMap(series[:MODES], centre, trailing, leading, power, bisector)
-    raise SolverError("the airfoil cannot be mapped onto a circle: Newton's method does not converge. Use smaller bumps.")
+    raise SolverError("the airfoil cannot be mapped onto a circle: the iteration diverges. Use smaller bumps.")
 
 
 def o_mesh(
@@ -183,7 +185,7 @@ def o_mesh(
     def excess(growth: float) -> float:
         return first * sum(growth**k for k in range(outwards)) - total
 
-    growth = brentq(excess, 0.5, 2.0)
+    growth: float = brentq(excess, 0.1, 100.0)  # pyright: ignore[reportAssignmentType]
     level = np.concatenate([[0.0], np.cumsum(first * growth ** np.arange(outwards))])
     theta = 2 * math.pi * np.arange(around) / around
     return mapping(np.exp(level + 1j * theta[:, None])), level
@@ -211,5 +213,5 @@ def _analytic(real: Float64[np.ndarray, " point"]) -> Complex128[np.ndarray, " p
 
 
 def _centroid(curve: np.ndarray) -> complex:
-    cross = (np.conj(curve[:-1]) * curve[1:]).imag
+    cross = np.imag(np.conj(curve[:-1]) * curve[1:])
     return complex(np.sum((curve[:-1] + curve[1:]) * cross) / (3 * np.sum(cross)))

@@ -13,11 +13,11 @@ from sciml.errors import ConfigError
 
 # Ordinates at x = (1 - cos(pi k / 64)) / 2, k = 0..64, from the leading to the trailing edge.
 _RAE2822_UPPER = """
-0 .003165 .006306 .009416 .012480 .015489 .018441 .021348 .024219 .027062 .029874 .032644 .035360 .038011 .040585 .043071
-.045457 .047729 .049874 .051885 .053753 .055470 .057026 .058414 .059629 .060660 .061497 .062133 .062562 .062779 .062774
-.062530 .062029 .061254 .060194 .058845 .057218 .055344 .053258 .050993 .048575 .046029 .043377 .040641 .037847 .035017
-.032176 .029347 .026554 .023817 .021153 .018580 .016113 .013769 .011562 .009508 .007622 .005915 .004401 .003092 .002001
-.001137 .000510 .000128 0"""
+0 .003165 .006306 .009416 .012480 .015489 .018441 .021348 .024219 .027062 .029874 .032644 .035360 .038011 .040585
+.043071 .045457 .047729 .049874 .051885 .053753 .055470 .057026 .058414 .059629 .060660 .061497 .062133 .062562 .062779
+.062774 .062530 .062029 .061254 .060194 .058845 .057218 .055344 .053258 .050993 .048575 .046029 .043377 .040641 .037847
+.035017 .032176 .029347 .026554 .023817 .021153 .018580 .016113 .013769 .011562 .009508 .007622 .005915 .004401 .003092
+.002001 .001137 .000510 .000128 0"""
 _RAE2822_LOWER = """
 0 -.003160 -.006308 -.009443 -.012559 -.015649 -.018707 -.021722 -.024685 -.027586 -.030416 -.033170 -.035843 -.038431
 -.040929 -.043326 -.045610 -.047773 -.049805 -.051694 -.053427 -.054994 -.056376 -.057547 -.058459 -.059046 -.059236
@@ -49,9 +49,7 @@ class Contour:
         s = np.arccos(np.clip(2 * x - 1, -1, 1))
         return self.spline(2 * math.pi - s), self.spline(s)
 
-    def contains(
-        self, x: Float64[np.ndarray, "*shape"], y: Float64[np.ndarray, "*shape"]
-    ) -> np.ndarray:
+    def contains(self, x: Float64[np.ndarray, "*shape"], y: Float64[np.ndarray, "*shape"]) -> np.ndarray:
         """Whether the points (x, y) lie inside the airfoil or on it, boolean, of the shape of x."""
         lower, upper = self.surfaces(x)
         return (x >= 0) & (x <= 1) & (y >= lower) & (y <= upper)
@@ -128,7 +126,9 @@ def hicks_henne(
     bumps = len(upper)
     m = bumps + 4 if spacing is None else spacing
     if m <= bumps:
-        raise ConfigError(f"{bumps} bumps at x = i / {m} reach the trailing edge; give a spacing of {bumps + 1} or more.")
+        raise ConfigError(
+            f"{bumps} bumps at x = i / {m} reach the trailing edge; the spacing must be {bumps + 1} or more."
+        )
     above, below = _rae2822()
     x = _stations(len(above) - 1)
     power = math.log(2) / (math.log(m) - np.log(np.arange(1, bumps + 1)))

@@ -61,7 +61,7 @@ def test_mesh_lines_are_orthogonal_and_cells_are_square_at_the_wall():
     along = np.roll(nodes, -1, 0)[:, :2] - np.roll(nodes, 1, 0)[:, :2]
     out = nodes[:, 1] - nodes[:, 0]
     away = np.arange(8, 233)  # from the corner at the trailing edge
-    # Orthogonal in the limit; differences over one cell outwards see the curvature, of the order of a cell's angle 2 pi / 240.
+    # Orthogonal in the limit; over a cell the lines bend by its angle, 2 pi / 240, and more at the nose.
     cosine = (along[:, 0].conj() * out).real / np.abs(along[:, 0]) / np.abs(out)
     assert np.abs(cosine[away]).max() < 0.1
     aspect = np.abs(out) / (np.abs(along[:, 0]) / 2)

@@ -16,7 +16,9 @@ def test_the_rae2822_has_its_published_thickness_nose_and_closed_edges():
     thickness = upper - lower
     assert thickness.max() == pytest.approx(0.121, abs=5e-4)  # published: 12.1 %
     assert x[thickness.argmax()] == pytest.approx(0.379, abs=0.01)  # published: at 37.9 % of the chord
-    assert 2 * float(airfoil.spline(math.pi, 1)) ** 2 == pytest.approx(0.00827, abs=5e-5)  # published nose radius
+    assert 2 * float(airfoil.spline(math.pi, 1)) ** 2 == pytest.approx(
+        0.00827, rel=0.01
+    )  # published nose radius; 6 digits at the first station, squared
 
 
 def test_surfaces_pass_through_the_ordinates():
@@ -71,5 +73,5 @@ def test_the_circle_has_no_corner():
 
 
 def test_bumps_beyond_the_trailing_edge_are_refused():
-    with pytest.raises(ConfigError, match="spacing of 16 or more"):
+    with pytest.raises(ConfigError, match="16 or more"):
         hicks_henne(np.zeros(15), np.zeros(15), spacing=15)

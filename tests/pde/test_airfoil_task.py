@@ -18,7 +18,9 @@ def test_the_file_holds_indicator_and_density_of_a_steady_problem():
 
 
 def test_an_airfoil_depends_on_seed_and_trajectory_alone():
-    heights = [COARSE.contour(i, seed=seed).surfaces(np.array([0.5]))[1][0] for i, seed in ((3, 0), (3, 0), (4, 0), (3, 1))]
+    heights = [
+        COARSE.contour(i, seed=seed).surfaces(np.array([0.5]))[1][0] for i, seed in ((3, 0), (3, 0), (4, 0), (3, 1))
+    ]
     assert heights[0] == heights[1]
     assert len(set(heights)) == 3
 

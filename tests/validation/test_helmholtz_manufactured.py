@@ -1,4 +1,4 @@
-"""The Helmholtz solver reproduces a manufactured solution, variable coefficient and all, with an error of fourth order."""
+"""The Helmholtz solver reproduces a manufactured solution with an error of fourth order, for a variable coefficient."""
 
 import math
 

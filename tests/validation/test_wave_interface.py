@@ -19,7 +19,7 @@ def test_the_amplitudes_behind_an_interface_are_those_of_theory():
     # The half that runs to the right meets the interface at t = 0.2; at t = 0.29 both parts are clear of it, and the
     # ends of the plane wave, which the layer eats, are not yet felt in the middle even at the fast speed.
     row = solver.solve(start, horizon=0.29, frames=2)[0, -1, :, count // 2]
-    # u = 1 + R = T and slowness (1 - R) / slow = T / fast: R = (fast - slow) / (fast + slow), T = 2 fast / (fast + slow)
+    # 1 + R = T and (1 - R) / slow = T / fast give R = (fast - slow) / (fast + slow), T = 2 fast / (fast + slow).
     reflected, transmitted = row[(inside > 0.3) & (inside < 0.5)].max(), row[inside > 0.5].max()
     # The grid sees the jump somewhere within a cell, a fifth of the pulse's width; that is second order: 2 %.
     assert float(reflected) == pytest.approx(0.5 * (fast - slow) / (fast + slow), rel=0.02)

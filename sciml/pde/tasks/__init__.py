@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sciml.errors import ConfigError
-from sciml.pde.tasks import elliptic, euler, gravity, ns, reaction, wave
+from sciml.pde.tasks import airfoil, elliptic, euler, gravity, ns, reaction, wave
 from sciml.pde.tasks.stored import StoredVariable
 
 
@@ -76,6 +76,7 @@ _KINDS: tuple[type[Task], ...] = (
     *wave.TASKS,
     *reaction.TASKS,
     *elliptic.TASKS,
+    *airfoil.TASKS,
 )
 # fmt: on
 

@@ -48,7 +48,7 @@ class Airfoil:
     """
 
     name: ClassVar[str] = "SE-AF"
-    equation: ClassVar[str] = "div(rho u) = 0,  div(rho u x u) + grad p = 0,  div((E + p) u) = 0,  u . n = 0 at the wall"
+    equation: ClassVar[str] = "div(rho u) = 0,  div(rho u x u) + grad p = 0,  div((E + p) u) = 0,  u . n = 0 on walls"
     initial_data: ClassVar[str] = "RAE 2822 airfoil with 15 bumps on each surface"
     solver: ClassVar[str] = "finite volumes on a conformal O-mesh, HLLC, limited third-order reconstruction, multigrid"
     boundary: ClassVar[tuple[str, str]] = ("open", "open")
