@@ -38,7 +38,6 @@ class ConformalMap:
         trailing: The trailing edge z_T.
         leading: z_L, a point within the nose.
         power: kappa.
-        bisector: Angle of the airfoil's middle line to the chord at the trailing edge, rad.
 
     Reference:
         J. Vassberg, A. Jameson, Journal of Aircraft 47 (2010) 1152, for meshes of this kind.
@@ -49,7 +48,6 @@ class ConformalMap:
     trailing: complex
     leading: complex
     power: float
-    bisector: float
 
     @property
     def scale(self) -> float:
@@ -65,13 +63,21 @@ class ConformalMap:
 
     def inverse(self, z: Complex128[np.ndarray, "*shape"]) -> Complex128[np.ndarray, "*shape"]:
         """The points Z at the points z, in chords, outside the airfoil; NaN where there is none."""
+        root = ((z - self.trailing) / (z - self.leading)) ** (1 / self.power)
+        Z = self._outside(root)
+        # The root is cut along the chord. Where the airfoil leaves the chord outside, the points between
+        # have got the root that belongs inside the circle: they take the other one.
+        inside = ~(np.abs(Z) >= 1)
+        other = self._outside(root[inside] * np.exp(-2j * math.pi / self.power * np.sign(np.angle(root[inside]))))
+        Z[inside] = np.where(np.abs(other) > np.nan_to_num(np.abs(Z[inside])), other, Z[inside])
+        return Z
+
+    def _outside(self, root: np.ndarray) -> np.ndarray:
+        """The Z of (zeta - zeta_T) / (zeta - zeta_L), by Newton's method; NaN if that ends inside the circle."""
         zeta_t, zeta_l = self._foci
-        # The cut of the root has to stay within the airfoil. Where the ratio has a constant angle z lies on an arc of a
-        # circle between the foci: take the one that starts between the surfaces at the trailing edge, not the chord.
-        turn = np.exp(1j * self.bisector)
-        ratio = (turn * (z - self.trailing) / (z - self.leading)) ** (1 / self.power) * turn ** (-1 / self.power)
-        zeta = (zeta_t - zeta_l * ratio) / (1 - ratio)
+        zeta = (zeta_t - zeta_l * root) / (1 - root)
         Z = (zeta - self.centre) * np.exp(-self.series[0])
+        step = np.zeros_like(Z)
         with np.errstate(all="ignore"):
             for _ in range(_NEWTON_STEPS):
                 Z = np.where(np.abs(Z) < _INNERMOST, _INNERMOST * Z / np.abs(Z), Z)
@@ -107,17 +113,17 @@ def _foci(trailing: complex, leading: complex, power: float) -> tuple[complex, c
 def conformal_map(contour: Contour, *, tolerance: float = 1e-9) -> ConformalMap:
     """Find the conformal map onto the outside of an airfoil.
 
+    Newton's method of Wegmann, with short steps. A linear Riemann-Hilbert problem is solved in each step.
+
     Args:
         contour: The airfoil.
         tolerance: Of the angles, rad.
 
-    Newton's method of Wegmann, with short steps. A linear Riemann-Hilbert problem is solved in each step.
+    Raises:
+        SolverError: the contour is too far from an airfoil: its image is not nearly a circle.
 
     Reference:
         R. Wegmann, Numerische Mathematik 44 (1984) 435.
-
-    Raises:
-        SolverError: the contour is too far from an airfoil: its image is not nearly a circle.
     """
     s = np.linspace(0, 2 * math.pi, 16 * MODES + 1)
     z = contour.points(s)
@@ -127,7 +133,6 @@ def conformal_map(contour: Contour, *, tolerance: float = 1e-9) -> ConformalMap:
     # log of (z - z_T) / (z - z_L), followed along the contour from the trailing edge, where it is -infinity.
     inner = z[1:-1]
     angle = np.unwrap(np.angle(inner - trailing)) - np.unwrap(np.angle(inner - leading))
-    bisector = -float(angle[0] + angle[-1]) / 2
     ratio = np.abs((inner - trailing) / (inner - leading)) ** (1 / power) * np.exp(1j * angle / power)
     zeta = np.concatenate([[zeta_t], (zeta_t - zeta_l * ratio) / (1 - ratio), [zeta_t]])
     centre = _centroid(zeta)
@@ -161,7 +166,7 @@ def conformal_map(contour: Contour, *, tolerance: float = 1e-9) -> ConformalMap:
         if np.abs(change).max() < tolerance:
             series = _coefficients(radius(theta + shift))
             series[0] += 1j * np.mean(shift)
-            return ConformalMap(series[:MODES], centre, trailing, leading, power, bisector)
+            return ConformalMap(series[:MODES], centre, trailing, leading, power)
     raise SolverError("the airfoil cannot be mapped onto a circle: the iteration diverges. Use smaller bumps.")
 
 

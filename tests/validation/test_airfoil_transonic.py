@@ -1,8 +1,10 @@
 """Transonic flow past the NACA 0012 has the lift and drag that other Euler codes find.
 
 At M = 0.8, 1.25 degrees the codes collected in AGARD AR-211 (1985) find lift coefficients of 0.347 to 0.363 and drag
-coefficients of 0.0221 to 0.0230. Shocks are compared with those of this solver on 384 x 64 cells: at 0.640 of the chord
-above, at 0.342 below.
+coefficients of 0.0221 to 0.0230. These ranges are quoted from memory and were not checked against the report.
+
+The shocks are compared with those of this solver on 384 x 64 cells, at 0.640 of the chord above and 0.342 below: that shows
+convergence, not agreement. Other codes are remembered to have the upper shock at about 0.62 to 0.63, which this one misses.
 """
 
 import numpy as np
@@ -29,7 +31,7 @@ def shock(x, pressure, mach):
 
 @pytest.fixture(scope="module")
 def naca0012():
-    return steady_flow([naca00()], FreeStream(mach=0.8, angle=1.25), around=160, outwards=28, tolerance=2e-5)
+    return steady_flow([naca00()], FreeStream(mach=0.8, angle=1.25), around=160, outwards=28, tolerance=3e-6)
 
 
 def test_the_naca0012_has_the_lift_and_drag_of_other_codes_and_its_shocks_have_converged(naca0012):
@@ -58,7 +60,9 @@ def test_a_weak_shock_jumps_as_rankine_and_hugoniot_say_and_total_enthalpy_is_ke
 def test_lift_and_shock_of_the_rae2822_converge_with_the_mesh():
     lifts, shocks = [], []
     for around, outwards in ((60, 10), (120, 20), (240, 40)):
-        solution = steady_flow([rae2822()], FreeStream(mach=0.729, angle=2.31), around=around, outwards=outwards)
+        solution = steady_flow(
+            [rae2822()], FreeStream(mach=0.729, angle=2.31), around=around, outwards=outwards, tolerance=3e-6
+        )
         x, pressure = (values[0].numpy() for values in solution.pressure_coefficient())
         lifts.append(float(solution.lift[0]))
         shocks.append(shock(x[: around // 2], pressure[: around // 2], 0.729))
