@@ -3,8 +3,8 @@
 At M = 0.8, 1.25 degrees the codes collected in AGARD AR-211 (1985) find lift coefficients of 0.347 to 0.363 and drag
 coefficients of 0.0221 to 0.0230. These ranges are quoted from memory and were not checked against the report.
 
-The shocks are compared with those of this solver on 384 x 64 cells, at 0.640 of the chord above and 0.342 below: that shows
-convergence, not agreement. Other codes are remembered to have the upper shock at about 0.62 to 0.63, which this one misses.
+The shocks are compared with those of this solver on 384 x 64 cells, at 0.640 of the chord above and 0.342 below. That
+shows convergence, not agreement: other codes are remembered to have the upper shock at about 0.62 to 0.63.
 """
 
 import numpy as np
