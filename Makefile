@@ -27,9 +27,6 @@ bench: $(VENV)/.bench ## measure speed, side by side with others
 	$(BIN)/python benchmarks/reader.py
 	$(BIN)/python benchmarks/scot.py
 	$(BIN)/python benchmarks/navier_stokes.py
-	$(BIN)/python benchmarks/euler.py
-	$(BIN)/python benchmarks/reader_pdebench.py
-	$(BIN)/python benchmarks/reader_well.py
 
 clean:               ## remove the environment and caches, keep data and runs
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache

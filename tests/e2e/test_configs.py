@@ -1,6 +1,7 @@
 """Every configuration composes and instantiates; wrong input gives one clear line."""
 
 import hydra
+import lightning as L
 import numpy as np
 import pytest
 from hydra.core.hydra_config import HydraConfig
@@ -36,12 +37,14 @@ def test_every_option_composes_and_instantiates(group, option, tmp_path, monkeyp
     config = compose(f"{group}={option}", *path, "trainer.accelerator=cpu")
     if option == "ddp":
         config.trainer.devices = 2
-    instantiate(config.data, _convert_="all")
-    instantiate(config.model, _convert_="all")
+    assert isinstance(instantiate(config.data, _convert_="all"), L.LightningDataModule)
+    assert isinstance(instantiate(config.model, _convert_="all"), L.LightningModule)
     report = {"report": {"command": "", "settings": ""}}
     callbacks = [instantiate(c, **report.get(name, {})) for name, c in config.callbacks.items()]
     loggers = [instantiate(c) for c in config.logger.values()]
-    instantiate(config.trainer, callbacks=callbacks, logger=loggers, _convert_="all")
+    trainer = instantiate(config.trainer, callbacks=callbacks, logger=loggers, _convert_="all")
+    assert set(callbacks) <= set(trainer.callbacks)
+    assert trainer.loggers == loggers
 
 
 def test_every_setting_is_explained_where_it_is_defined():

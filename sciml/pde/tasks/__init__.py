@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sciml.data.stored import StoredVariable
 from sciml.errors import ConfigError
 from sciml.pde.tasks import airfoil, elliptic, euler, gravity, ns, reaction, wave
-from sciml.pde.tasks.stored import StoredVariable
 
 
 class Task(Protocol):

@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from sciml.data.stored import StoredVariable, channel_names
 from sciml.errors import ConfigError, SolverError
 from sciml.pde import initial
 from sciml.pde.airfoil import steady_flow
 from sciml.pde.airfoil_level import FreeStream
 from sciml.pde.airfoil_mesh import ConformalMap, conformal_map
 from sciml.pde.airfoil_shape import Contour, hicks_henne
-from sciml.pde.tasks.stored import StoredVariable, channel_names
 
 BOX = (-0.75, 1.75)
 """Where the fields are stored, along both axes, in chords; the airfoil lies between (0, 0) and (1, 0)."""

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float64
 from torch import Generator, Tensor
 
+from sciml.data.stored import StoredVariable, channel_names
 from sciml.errors import ConfigError
 from sciml.pde.elliptic import helmholtz, poisson
 from sciml.pde.initial import generator_for, uniform
 from sciml.pde.tasks.bumps import bumps
-from sciml.pde.tasks.stored import StoredVariable, channel_names
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,13 +16,14 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Generator, Tensor
 
+from sciml.data.stored import StoredVariable
 from sciml.errors import ConfigError
 from sciml.pde import initial
 from sciml.pde.compilation import compiler_available
 from sciml.pde.finite_volume import Euler
 from sciml.pde.initial_gas import at, centres, cosines, mesh, plane_waves, random_states
 from sciml.pde.reconstruction import Reconstruction
-from sciml.pde.tasks.stored import StoredVariable, channel_names
+from sciml.pde.tasks.evolving import Evolving
 
 Fields = Float64[Tensor, "channel x y"]
 
@@ -31,7 +32,7 @@ WORTH_COMPILING = 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class EulerTask:
+class EulerTask(Evolving):
     """What the compressible tasks have in common; one subclass for each kind of initial data.
 
     Args:
@@ -82,16 +83,6 @@ class EulerTask:
     def variables(self) -> tuple[StoredVariable, ...]:
         """What the file holds."""
         return (StoredVariable("data", ("rho", "u", "v", "p", "E")),)
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Names of the stored channels."""
-        return channel_names(self.variables)
-
-    @property
-    def times(self) -> np.ndarray:
-        """Times of the saved frames, nondimensional, shape (frames,)."""
-        return np.linspace(0, self.horizon, self.frames)
 
     def coordinates(self, resolution: int) -> dict[str, np.ndarray]:
         """Coordinate arrays x and y of the cell centres, shape (resolution,).

@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from sciml.data.stored import StoredVariable
 from sciml.errors import ConfigError
 from sciml.pde.finite_volume import Edge
 from sciml.pde.initial import uniform
 from sciml.pde.initial_gas import mesh
 from sciml.pde.tasks.euler import EulerTask, Fields
-from sciml.pde.tasks.stored import StoredVariable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,17 +16,18 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Generator, Tensor
 
+from sciml.data.stored import StoredVariable
 from sciml.errors import ConfigError
 from sciml.pde import initial
 from sciml.pde.spectral import Multiplier, NavierStokes, SpectralViscosity, Transport, check_resolution
-from sciml.pde.tasks.stored import StoredVariable, channel_names
+from sciml.pde.tasks.evolving import Evolving
 
 Precision = Literal["float32", "float64"]
 Direction = Literal["solenoidal", "u", "both"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NavierStokesTask:
+class NavierStokesTask(Evolving):
     """What the incompressible Navier-Stokes tasks have in common; one subclass for each kind of initial data.
 
     Args:
@@ -80,16 +81,6 @@ class NavierStokesTask:
     def variables(self) -> tuple[StoredVariable, ...]:
         """What the file holds."""
         return (StoredVariable("velocity", ("u", "v", "tracer") if self.tracer else ("u", "v")),)
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Names of the stored channels."""
-        return channel_names(self.variables)
-
-    @property
-    def times(self) -> np.ndarray:
-        """Times of the saved frames, nondimensional, shape (frames,)."""
-        return np.linspace(0, self.horizon, self.frames)
 
     def coordinates(self, resolution: int) -> dict[str, np.ndarray]:
         """Coordinate arrays x and y of the grid, shape (resolution,); 1, which is the same point as 0, is left out.

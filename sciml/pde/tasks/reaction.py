@@ -16,15 +16,16 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Generator, Tensor
 
+from sciml.data.stored import StoredVariable
 from sciml.errors import ConfigError
 from sciml.pde.initial import generator_for, grid, uniform
 from sciml.pde.reaction import AllenCahn
+from sciml.pde.tasks.evolving import Evolving
 from sciml.pde.tasks.refinement import refinement
-from sciml.pde.tasks.stored import StoredVariable, channel_names
 
 
 @dataclass(frozen=True, kw_only=True)
-class AllenCahnTask:
+class AllenCahnTask(Evolving):
     """ACE: phases that separate, from random sine waves.
 
         u_0 = K^(-power) sum_{i,j=1..K} a_ij (i^2 + j^2)^(-r) sin(pi i x) sin(pi j y)
@@ -70,16 +71,6 @@ class AllenCahnTask:
     def variables(self) -> tuple[StoredVariable, ...]:
         """What the file holds."""
         return (StoredVariable("solution", ("u",), channel_axis=False),)
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Names of the stored channels."""
-        return channel_names(self.variables)
-
-    @property
-    def times(self) -> np.ndarray:
-        """Times of the saved frames, nondimensional, shape (frames,)."""
-        return np.linspace(0, self.horizon, self.frames)
 
     def coordinates(self, resolution: int) -> dict[str, np.ndarray]:
         """Coordinate arrays x and y of the grid, shape (resolution,); 1, which is the same point as 0, is left out.

@@ -16,11 +16,12 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Generator, Tensor
 
+from sciml.data.stored import StoredVariable
 from sciml.errors import ConfigError
 from sciml.pde.initial import generator_for, uniform
 from sciml.pde.tasks.bumps import bumps
+from sciml.pde.tasks.evolving import Evolving
 from sciml.pde.tasks.refinement import refinement
-from sciml.pde.tasks.stored import StoredVariable, channel_names
 from sciml.pde.wave import LARGEST_CFL, WaveEquation
 
 Field = Float64[Tensor, "x y"]
@@ -28,7 +29,7 @@ Points = Float64[Tensor, " point"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaveTask:
+class WaveTask(Evolving):
     """What the wave tasks have in common; one subclass for each kind of speed.
 
     The square is 1 m wide; the points include its boundary. At first the displacement is a sum of two to six bumps
@@ -77,16 +78,6 @@ class WaveTask:
             StoredVariable("solution", ("u",), channel_axis=False),
             StoredVariable("c", ("c",), in_time=False, channel_axis=False),
         )
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Names of the stored channels."""
-        return channel_names(self.variables)
-
-    @property
-    def times(self) -> np.ndarray:
-        """Times of the saved frames, s, shape (frames,)."""
-        return np.linspace(0, self.horizon, self.frames)
 
     def coordinates(self, resolution: int) -> dict[str, np.ndarray]:
         """Coordinate arrays x and y of the grid, from 0 to 1 m, both included, shape (resolution,).
