@@ -23,6 +23,7 @@ from sciml.data.pairs import AllPairs, FixedInput, Pairs, SteadyPair, split
 from sciml.data.sampler import ResumableBatchSampler
 from sciml.data.spec import FieldSpec, TrajectorySpec
 from sciml.errors import ConfigError
+from sciml.pretrained import field_statistics
 
 PUBLISHED_STEPS = 7
 
@@ -48,6 +49,9 @@ class TrajectoryData(L.LightningDataModule):
         max_steps: Number of strides of the longest pair; None: as many as fit, at most the published 7.
         transitions: Numbers of strides that a training pair may span; None: all, 0 included.
         start: Only pairs that start at this step; None: all starts.
+        statistics: What to normalise by instead of the file's own statistics: (mean, standard deviation) of fields by
+            name, where None stands for that of the file; or a pretrained model (folder, run folder or hub id), whose
+            statistics are used for every field that it knows.
         baselines: Forecasts that the file holds, to compare with: for each name the channels that stand for the fields
             that are predicted, e.g. ``{"climatology": ["climatology"]}``.
         batch_size: Pairs in a batch of one process.
@@ -76,6 +80,7 @@ class TrajectoryData(L.LightningDataModule):
         max_steps: int | None = None,
         transitions: Sequence[int] | None = None,
         start: int | None = None,
+        statistics: Mapping[str, Sequence[float | None]] | str | None = None,
         baselines: Mapping[str, Sequence[str]] | None = None,
         batch_size: int = 16,
         eval_batch_size: int = 16,
@@ -93,6 +98,7 @@ class TrajectoryData(L.LightningDataModule):
         self.channels_out = channels_out or channels
         self.trajectories_train, self.validation, self.test = trajectories, validation, test
         self.stride, self.longest, self.transitions, self.start = stride, max_steps, transitions, start
+        self.statistics = statistics
         self.references = dict(baselines or {})
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.seed = seed
@@ -134,7 +140,7 @@ class TrajectoryData(L.LightningDataModule):
         unknown = [f.name for f in spec.select([*names_in, *names_out]) if f.mean is None or f.std is None]
         if unknown:
             spec = spec.with_statistics(*compute_statistics(self.source, self.train_indices, channels=unknown))
-        self.spec = spec
+        self.spec = spec = self._with_given_statistics(spec)
         self.fields_in: tuple[FieldSpec, ...] = spec.select(names_in)
         self.fields_out: tuple[FieldSpec, ...] = spec.select(names_out)
         self.normaliser_out = Normaliser.from_fields(self.fields_out, dims=len(spec.shape))
@@ -246,6 +252,24 @@ class TrajectoryData(L.LightningDataModule):
         if self.spec is None:
             raise ConfigError("the data are not open yet; call prepare_data() and setup('fit') first.")
         return self.spec
+
+    def _with_given_statistics(self, spec: TrajectorySpec) -> TrajectorySpec:
+        """The specification with the statistics that ``statistics`` gives in place of the file's own."""
+        if isinstance(self.statistics, str):
+            known = field_statistics(self.statistics)
+            given = {name: known[name] for name in spec.names if name in known}
+        else:
+            given = {name: tuple(values) for name, values in (self.statistics or {}).items()}
+        mean, std = {}, {}
+        for name, field in zip(given, spec.select(list(given)), strict=True):
+            if len(given[name]) != 2:
+                raise ConfigError(
+                    f"data.statistics.{name} is {list(given[name])}; [mean, standard deviation] is expected, each a "
+                    "number, or null for that of the file."
+                )
+            own = (field.mean, field.std)
+            mean[name], std[name] = (o if g is None else g for g, o in zip(given[name], own, strict=True))
+        return spec.with_statistics(mean, std)
 
     def _split(self, spec: TrajectorySpec) -> tuple[range, range, range]:
         """Trajectories to train, to validate and to test with."""

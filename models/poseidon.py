@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -39,6 +39,8 @@ class OperatorLearning(L.LightningModule):
         schedule: ``cosine`` to 0, or ``constant``.
         warmup: Fraction of the steps with a rising learning rate.
         p: 1 trains on L1, 2 on the squared error.
+        rivals: Other networks to compare with, trained in the same steps on the same batches: by name, ``network`` (as
+            above) and whichever of the three learning rates differ.
         compile: Whether to compile the network (saves time on long runs; costs minutes at the start).
 
     Reference:
@@ -57,6 +59,7 @@ class OperatorLearning(L.LightningModule):
         schedule: str = "cosine",
         warmup: float = 0.0,
         p: int = 1,
+        rivals: Mapping[str, Mapping[str, Any] | None] | None = None,
         compile: bool = False,
     ):
         super().__init__()
@@ -74,8 +77,10 @@ class OperatorLearning(L.LightningModule):
         self.schedule = schedule
         self.warmup = warmup
         self.p = p
+        self.rivals = {name: dict(rival) for name, rival in (rivals or {}).items() if rival}
         self.compile_network = compile
         self.net: nn.Module | None = None
+        self.rival_nets = nn.ModuleDict()
         self.errors: dict[str, ForecastErrors] = {}  # by part of the data
 
     @property
@@ -87,29 +92,60 @@ class OperatorLearning(L.LightningModule):
         """Build the network for the fields of the data."""
         if self.net is not None:
             return
-        self.net = self.make_network(self.data.fields_in, self.data.fields_out, self.data.shape)
+        described = self.data.fields_in, self.data.fields_out, self.data.shape
+        self.net = self.make_network(*described)
+        for name, rival in self.rivals.items():
+            self.rival_nets[name] = rival["network"](*described)
         self.slices = group_slices(self.data.fields_out)
         if self.compile_network:
-            self.net.compile()
+            for net in self.networks.values():
+                net.compile()
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The network, under the empty name, and its rivals."""
+        return {"": self.net, **self.rival_nets}  # type: ignore[dict-item]
 
     def configure_optimizers(self) -> Any:
         """AdamW with the four parameter groups of the paper, and the schedule."""
-        rates = {"embedding_recovery": self.learning_rate_embedding, "time_embedding": self.learning_rate_time}
-        groups = [
-            {
-                "name": name,
-                "params": parameters,
-                "lr": rates.get(name, self.learning_rate),
-                "weight_decay": 0.0 if name in ("time_embedding", "no_decay") else self.weight_decay,
-            }
-            for name, parameters in self.net.parameter_groups().items()  # type: ignore[union-attr]
-            if parameters
-        ]
+        groups = [group for name, net in self.networks.items() for group in self._parameter_groups(name, net)]
         # Fused: one pass over each parameter. Not on a GPU, where half precision could then not clip gradients.
         optimizer = torch.optim.AdamW(groups, betas=self.betas, fused=self.device.type == "cpu")
         steps = total_steps(self.trainer)
         scheduler = make_scheduler(optimizer, schedule=self.schedule, warmup=self.warmup, steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def _parameter_groups(self, name: str, net: nn.Module) -> list[dict[str, Any]]:
+        own = self.rivals.get(name, {})
+        rate = own.get("learning_rate", self.learning_rate)
+        default = (rate, rate) if "learning_rate" in own else (self.learning_rate_embedding, self.learning_rate_time)
+        rates = {
+            "embedding_recovery": own.get("learning_rate_embedding", default[0]),
+            "time_embedding": own.get("learning_rate_time", default[1]),
+        }
+        return [
+            {
+                "name": " ".join(filter(None, (name, group))),
+                "params": parameters,
+                "lr": rates.get(group, rate),
+                "weight_decay": 0.0 if group in ("time_embedding", "no_decay") else self.weight_decay,
+            }
+            for group, parameters in net.parameter_groups().items()  # type: ignore[operator]
+            if parameters
+        ]
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient of each network on its own, so that rivals do not feel each other."""
+        if not self.rival_nets:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)  # type: ignore[arg-type]
+        elif gradient_clip_val:
+            for net in self.networks.values():
+                nn.utils.clip_grad_norm_(net.parameters(), gradient_clip_val)
 
     def forward(self, fields: Tensor, lead_time: Tensor | float) -> Tensor:
         """Predict normalised fields after a lead time."""
@@ -117,10 +153,15 @@ class OperatorLearning(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch with ``fields``, ``lead_time``, ``target`` and perhaps ``mask``."""
-        prediction = self(batch["fields"], batch["lead_time"])
-        loss = grouped_relative_loss(prediction, batch["target"], slices=self.slices, p=self.p, mask=batch.get("mask"))
-        self.log("train/loss", loss, prog_bar=True)
-        return loss
+        losses = {name: self._loss(net, batch) for name, net in self.networks.items()}
+        self.log("train/loss", losses[""], prog_bar=True)
+        for name in self.rival_nets:
+            self.log(f"train/loss/{name}", losses[name])
+        return torch.stack(list(losses.values())).sum()
+
+    def _loss(self, net: nn.Module, batch: Batch) -> Tensor:
+        prediction = net(batch["fields"], batch["lead_time"])
+        return grouped_relative_loss(prediction, batch["target"], slices=self.slices, p=self.p, mask=batch.get("mask"))
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Error of the direct forecast of the last frame."""
@@ -150,12 +191,21 @@ class OperatorLearning(L.LightningModule):
         """Forecast every saved frame, directly and step by step, beside the baselines of the data."""
         errors = list(self.errors.values())[dataloader_idx]
         fields, lead_times = batch["fields"], batch["lead_times"].tolist()
-        forecasts = {"direct": torch.stack([self(fields, t) for t in lead_times], dim=1)}
+        forecasts = self._forecasts(self.net, "", errors.data, fields, lead_times)  # type: ignore[arg-type]
         forecasts |= errors.data.baselines(batch)
-        if len(lead_times) > 1 and errors.data.autoregressive:
-            steps = [(b - a) / lead_times[-1] for a, b in zip([0.0, *lead_times], lead_times, strict=False)]
-            forecasts["autoregressive"] = torch.stack(list(rollout(self.net, fields, lead_times[-1], steps)), dim=1)  # type: ignore[arg-type]
+        for name, net in self.rival_nets.items():
+            forecasts |= self._forecasts(net, f"{name}, ", errors.data, fields, lead_times)
         errors.add_forecasts(batch, forecasts)
+
+    def _forecasts(
+        self, net: nn.Module, prefix: str, data: Any, fields: Tensor, lead_times: list[float]
+    ) -> dict[str, Tensor]:
+        """Normalised fields of shape (batch, time, channel, *space) by each way to forecast with a network."""
+        forecasts = {f"{prefix}direct": torch.stack([net(fields, t) for t in lead_times], dim=1)}
+        if len(lead_times) > 1 and data.autoregressive:
+            steps = [(b - a) / lead_times[-1] for a, b in zip([0.0, *lead_times], lead_times, strict=False)]
+            forecasts[f"{prefix}autoregressive"] = torch.stack(list(rollout(net, fields, lead_times[-1], steps)), dim=1)  # type: ignore[arg-type]
+        return forecasts
 
     def on_test_epoch_end(self) -> None:
         """Log the errors at the last frame."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+
+from sciml.errors import CheckpointError
 
 
 def load(id_or_folder: str | Path, **options: Any) -> nn.Module:
@@ -26,3 +29,28 @@ def load(id_or_folder: str | Path, **options: Any) -> nn.Module:
     from sciml.poseidon.checkpoint import from_pretrained
 
     return from_pretrained(id_or_folder, **options)
+
+
+def field_statistics(id_or_folder: str | Path) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation by which a saved model expects its fields to be normalised.
+
+    Args:
+        id_or_folder: As for ``load``.
+
+    Returns:
+        (mean, standard deviation) by field name, in the unit of the field.
+
+    Raises:
+        CheckpointError: there is no model, or it does not say.
+    """
+    from sciml.poseidon.checkpoint import CONFIG, resolve_folder
+
+    folder = resolve_folder(id_or_folder)
+    described = json.loads((folder / CONFIG).read_text()).get("sciml", {})
+    fields = [*described.get("fields_in", []), *described.get("fields_out", [])]
+    if not fields:
+        raise CheckpointError(
+            f"the model in {folder} does not say by what its fields were normalised. Give the numbers instead: "
+            "data.statistics={NAME: [MEAN, STD]}, or leave data.statistics out to use those of your file."
+        )
+    return {field["name"]: (field["mean"], field["std"]) for field in fields}

@@ -1,3 +1,4 @@
+import json
 from types import SimpleNamespace
 
 import h5py
@@ -8,7 +9,7 @@ import torch
 from datamodules.loading import position
 from datamodules.trajectories import TrajectoryData
 from sciml.data import TrajectoryWriter
-from sciml.errors import ConfigError
+from sciml.errors import ConfigError, SciMLError
 
 
 @pytest.fixture
@@ -60,6 +61,34 @@ def test_as_many_strides_are_taken_as_fit_but_no_more_than_published(path, setti
     data = opened(path, **settings)
     assert data.max_steps == strides
     assert data.forecast_steps[-1] < data.spec.steps
+
+
+def test_given_statistics_replace_those_of_the_file_where_they_are_given(path):
+    own = opened(path)
+    data = opened(path, statistics={"u": [1.0, 2.0], "v": [None, 3.0]})
+    u, v = data.fields_in
+    assert (u.mean, u.std) == (1.0, 2.0)
+    assert (v.mean, v.std) == (own.fields_in[1].mean, 3.0)
+    batch, raw = next(iter(data.test_dataloader())), next(iter(own.test_dataloader()))
+    stored = own.normaliser_out.decode(raw["targets"])
+    torch.testing.assert_close(data.normaliser_out.decode(batch["targets"]), stored)
+    torch.testing.assert_close(batch["targets"][:, :, 0], (stored[:, :, 0] - 1) / 2)
+
+
+def test_the_statistics_of_a_pretrained_model_are_used_for_the_fields_that_it_knows(path, tmp_path):
+    field = {"name": "v", "mean": 4.0, "std": 5.0}
+    (tmp_path / "config.json").write_text(json.dumps({"sciml": {"fields_in": [field, {**field, "name": "rho"}]}}))
+    own, data = opened(path), opened(path, statistics=str(tmp_path))
+    assert [(f.mean, f.std) for f in data.fields_in] == [(own.fields_in[0].mean, own.fields_in[0].std), (4.0, 5.0)]
+
+
+@pytest.mark.parametrize(
+    ("statistics", "message"),
+    [({"w": [0, 1]}, "'w' is not in the file"), ({"u": [1]}, "mean, standard deviation"), ({"u": [0, 0]}, "cannot be")],
+)
+def test_statistics_that_cannot_be_used_are_named(path, statistics, message):
+    with pytest.raises(SciMLError, match=message):
+        opened(path, statistics=statistics).test_dataloader()
 
 
 def test_a_stride_longer_than_the_trajectories_is_named(path):
