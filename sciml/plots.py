@@ -25,7 +25,7 @@ _STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
 }
 _SIGNED, _ERROR = "RdBu_r", "inferno"
-_COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#718096")
+_COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#718096", "#b83280", "#975a16", "#2c7a7b")
 
 
 def vorticity(velocity: Float[np.ndarray, "*batch 2 x y"]) -> NDArray[np.float64]:
@@ -174,6 +174,31 @@ def error_curves(
         axis.set_xlabel(xlabel)
         axis.set_ylabel(ylabel)
         axis.set_ylim(bottom=0)
+        axis.legend()
+    return figure
+
+
+def spectra(curves: Mapping[str, Float[np.ndarray, " wavenumber"]], *, ylabel: str = "energy") -> Figure:
+    """Energy against wavenumber on logarithmic axes; the curve named ``truth`` is black.
+
+    Args:
+        curves: Energies at wavenumbers 0, 1, 2, ... by name.
+        ylabel: Name of the vertical axis.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.2, 3.2))
+        axis = figure.subplots()
+        colours = iter(_COLOURS)
+        for name, energy in curves.items():
+            style = {"color": "black", "linewidth": 1.8} if name == "truth" else {"color": next(colours)}
+            axis.loglog(np.arange(1, len(energy)), energy[1:], label=name, **style)
+        top = max(energy[1:].max() for energy in curves.values())
+        axis.set_ylim(top=3 * top, bottom=max(min(energy[1:].min() for energy in curves.values()), 1e-12 * top))
+        axis.set_xlabel("wavenumber")
+        axis.set_ylabel(ylabel)
         axis.legend()
     return figure
 
