@@ -303,16 +303,8 @@ def _draw_samples(errors: ForecastErrors, report: Report, times: list[float]) ->
 
 def _scalar(errors: ForecastErrors) -> tuple[str, Any]:
     """What to draw: the vorticity of a velocity, or else the first field that counts."""
-    names = [f.name for f in errors.data.fields_out]
-    held = {f.name for f in errors.data.fields_out if f.observed}
-    if {"u", "v"} <= held and set(errors.data.spec.boundary) == {"periodic"}:
-        pair = [names.index("u"), names.index("v")]
-        return "vorticity", lambda fields: plots.vorticity(fields[pair])
     first = errors.slices[(errors.scored() or [0])[0]]
-    field = errors.data.fields_out[first]
-    if abs(field.mean) > 2 * field.std:  # on a scale about zero one would see its mean alone
-        return f"{field.name} minus {field.mean:.4g}", lambda fields: fields[first] - field.mean
-    return names[first], lambda fields: fields[first]
+    return plots.scalar_view(errors.data.fields_out, errors.data.spec.boundary, first=first)
 
 
 def _spread(mask: Tensor, fields: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The command ``sciml``: ``generate`` makes data, ``convert`` rewrites them, ``doctor`` checks the installation.
+"""The command ``sciml``: make, look into and convert data, forecast with a saved model, check the installation.
 
 Commands import what they need when they run, so that ``sciml --help`` is instant.
 """
@@ -188,6 +188,63 @@ def inspect(
     console.print(storage)
     for advice in found.advice:
         console.print(f"- {advice}", markup=False, highlight=False)
+
+
+@cli.command()
+def rollout(
+    model: Annotated[str, typer.Argument(help="Folder of a model or of a run, or a hub id.")],
+    file: Annotated[str, typer.Argument(help="Trajectories to start from, in any layout.")],
+    steps: Annotated[
+        int | None, typer.Option("--steps", "-n", help="Steps; to the file's last frame by default.")
+    ] = None,
+    stride: Annotated[int, typer.Option(help="Frames of the file that one step spans.")] = 1,
+    start: Annotated[int, typer.Option(help="Frame to start from.")] = 0,
+    trajectory: Annotated[list[int] | None, typer.Option("--trajectory", "-t", help="Which one; repeatable.")] = None,
+    direct: Annotated[bool, typer.Option("--direct", help="Predict every time at once from the first frame.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="NetCDF file for the forecast.")] = None,
+    gif: Annotated[bool, typer.Option("--gif", help="Draw the first trajectory (OUT.gif, or rollout.gif).")] = False,
+    task: Annotated[str | None, typer.Option(help="Name of the published task, if the file does not say it.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
+) -> None:
+    """Forecast with a saved model, step by step, and compare with the file as far as it goes."""
+    from sciml.forecasting import forecast
+
+    console = Console()
+    with Console(stderr=True).status("forecasting"):
+        made = forecast(
+            model,
+            file,
+            steps=steps,
+            stride=stride,
+            start=start,
+            trajectories=trajectory or (0,),
+            direct=direct,
+            task=task,
+            device=device,
+        )
+    console.print(_forecast_table(made))
+    written: list[Path] = []
+    if out is not None:
+        way = "direct" if direct else "autoregressive"
+        written.append(made.write(out, model=str(model), source=str(file), forecast=way, stride=str(stride)))
+    if gif:
+        from sciml.plots import forecast_gif
+
+        path = out.with_suffix(".gif") if out else Path("rollout.gif")
+        written.append(forecast_gif(path, made.times, made.fields[0], made.truth[0], made.channels, made.spec.boundary))
+    for path in written:
+        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+def _forecast_table(made: Any) -> Table:
+    """Errors against lead time."""
+    columns = {f"{method}, {group}": values for method, by in made.errors().items() for group, values in by.items()}
+    table = Table("time", title=f"Relative L1 error, trajectories: {len(made.fields)}", title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for k in range(0 if made.spec.steady else 1, len(made.times)):
+        table.add_row(f"{made.times[k]:.4g}", *("" if v[k] != v[k] else f"{v[k]:.4f}" for v in columns.values()))
+    return table
 
 
 @cli.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from sciml.data.spec import FieldSpec
 
 _STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
@@ -224,6 +226,61 @@ def learning_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]
         axis.set_ylabel(ylabel)
         axis.legend()
     return figure
+
+
+def scalar_view(
+    fields: Sequence[FieldSpec], boundary: Sequence[str], *, first: int = 0
+) -> tuple[str, Callable[[NDArray], NDArray]]:
+    """What to draw of several fields: the vorticity of a periodic velocity, or else one of them.
+
+    Args:
+        fields: The fields.
+        boundary: Boundary condition of every axis.
+        first: Position of the one to draw.
+
+    Returns:
+        What it is, and a function from fields of shape (channel, x, y) to the picture, of shape (x, y).
+    """
+    names = [field.name for field in fields]
+    held = {field.name for field in fields if field.observed}
+    if {"u", "v"} <= held and set(boundary) == {"periodic"}:
+        pair = [names.index("u"), names.index("v")]
+        return "vorticity", lambda values: vorticity(values[pair])
+    field = fields[first]
+    mean, std = field.mean or 0.0, field.std or 1.0
+    if abs(mean) > 2 * std:  # on a scale about zero one would see its mean alone
+        return f"{field.name} minus {mean:.4g}", lambda values: values[first] - mean
+    return names[first], lambda values: values[first]
+
+
+def forecast_gif(
+    path: str | Path,
+    times: Sequence[float],
+    forecast: Float[np.ndarray, "time channel x y"],
+    truth: Float[np.ndarray, "time channel x y"],
+    fields: Sequence[FieldSpec],
+    boundary: Sequence[str],
+) -> Path:
+    """An animation of one forecast beside the truth and the error, where the truth is known (not NaN).
+
+    Args:
+        path: File to write, ``*.gif``.
+        times: Time of every frame, shape (time,).
+        forecast: Predicted fields.
+        truth: True fields; NaN where they are not known.
+        fields: What the channels are.
+        boundary: Boundary condition of every axis.
+
+    Returns:
+        The path.
+    """
+    what, view = scalar_view(fields, boundary)
+    columns = {f"{what}, forecast": np.stack([view(frame) for frame in forecast])}
+    known = np.stack([view(frame) for frame in truth])
+    if len(times) > 1 and np.isfinite(known[1:]).any():
+        ahead = columns[f"{what}, forecast"]
+        columns = {"truth": known, **columns, "error": np.abs(ahead - known)}
+    return rollout_gif(path, times, columns)
 
 
 def rollout_gif(

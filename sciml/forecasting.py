@@ -1,0 +1,228 @@
+"""Forecast trajectories of a file with a saved model: no training code, no configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from sciml.data import open_trajectories
+from sciml.data.normalise import Normaliser
+from sciml.data.spec import FieldSpec, TrajectorySpec, group_slices
+from sciml.data.trajectories import Trajectories
+from sciml.data.write import TrajectoryWriter
+from sciml.errors import ConfigError
+from sciml.metrics import relative_error
+from sciml.poseidon.checkpoint import CONFIG, resolve_folder
+from sciml.poseidon.rollout import rollout
+from sciml.pretrained import load
+from sciml.version import __version__
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """What a model says of some trajectories, in physical units.
+
+    Attributes:
+        fields: Predicted fields, the first frame being the given one, shape (trajectory, time, channel, *space); of a
+            steady problem the one solution.
+        truth: The same of the file; NaN beyond its last frame.
+        times: Physical time of every frame, shape (time,).
+        channels: What was predicted.
+        spec: What the file says of itself.
+        trajectories: Which trajectories of the file.
+        normaliser: Normalises the fields as the model sees them.
+    """
+
+    fields: Float[np.ndarray, "trajectory time channel *space"]
+    truth: Float[np.ndarray, "trajectory time channel *space"]
+    times: Float[np.ndarray, " time"]
+    channels: tuple[FieldSpec, ...]
+    spec: TrajectorySpec
+    trajectories: tuple[int, ...]
+    normaliser: Normaliser
+
+    def errors(self) -> dict[str, dict[str, Float[np.ndarray, " time"]]]:
+        """Relative L1 error of normalised fields per frame, median over the trajectories.
+
+        Returns:
+            By method (``forecast``, and ``persistence`` where there is time) and channel group that the file holds; NaN
+            beyond the file's last frame.
+        """
+        slices = group_slices(self.channels)
+        methods = {"forecast": self.fields}
+        if not self.spec.steady:
+            methods["persistence"] = np.broadcast_to(self.truth[:, :1], self.truth.shape)
+        truth = torch.from_numpy(self.normaliser.encode(self.truth)).flatten(0, 1)
+        found = {}
+        for name, values in methods.items():
+            values = torch.from_numpy(self.normaliser.encode(values)).flatten(0, 1)
+            error = relative_error(values, truth, slices=slices).unflatten(0, self.fields.shape[:2])
+            medians = error.quantile(0.5, dim=0).numpy()
+            found[name] = {
+                self.channels[a].group: medians[:, i]
+                for i, (a, b) in enumerate(pairwise(slices))
+                if all(field.observed for field in self.channels[a:b])
+            }
+        return found
+
+    def write(self, path: str | Path, **attributes: str) -> Path:
+        """Write the predicted fields as NetCDF, in the layout that ``open_trajectories`` reads.
+
+        Args:
+            path: File to write; one that is there is replaced.
+            attributes: What else the file should say of itself.
+        """
+        with TrajectoryWriter(
+            path,
+            task=f"forecast of {self.spec.task or 'a file'}",
+            variable="forecast",
+            channels=[field.name for field in self.channels],
+            trajectories=len(self.fields),
+            times=self.times,
+            coordinates=self.spec.coordinates,
+            boundary=self.spec.boundary,
+            attributes={"made_by": f"sciml {__version__}", **attributes},
+            overwrite=True,
+        ) as writer:
+            writer.write(0, np.ascontiguousarray(self.fields, np.float32))
+        return Path(path)
+
+
+def forecast(
+    model: str | Path,
+    file: str | Path | Trajectories,
+    *,
+    steps: int | None = None,
+    stride: int = 1,
+    start: int = 0,
+    trajectories: Sequence[int] = (0,),
+    direct: bool = False,
+    task: str | None = None,
+    device: str = "cpu",
+) -> Forecast:
+    """Forecast trajectories of a file with a saved model.
+
+    The fields that the model reads are found in the file by name and normalised as in its training. One step is
+    ``stride`` frames of the file; the forecast may go on beyond its last frame.
+
+    Args:
+        model: Folder of a model or of a run, or a hub id.
+        file: File, folder or pattern in any layout, or open trajectories.
+        steps: How many steps; None: up to the last frame of the file. A steady problem has one.
+        stride: Frames of the file that one step spans. Good values: those of the training, 2 as published.
+        start: Frame to start from.
+        trajectories: Which trajectories of the file.
+        direct: Predict every time from the first frame at once, instead of feeding predictions back.
+        task: Name of the published task, if the file does not say it.
+        device: Where to compute: cpu, cuda, cuda:1, mps.
+
+    Raises:
+        ConfigError: the file lacks a field that the model reads, or has no such trajectory or frame, or the
+            predictions cannot be fed back.
+        CheckpointError: there is no such model.
+
+    Reference:
+        arXiv:2405.19101, equation 9.
+    """
+    source = file if isinstance(file, Trajectories) else open_trajectories(file, task=task)
+    spec = source.spec
+    described = json.loads((resolve_folder(model) / CONFIG).read_text()).get("sciml", {})
+    channels_in, channels_out = (_channels(described, key, spec, source.path) for key in ("fields_in", "fields_out"))
+    names_in, names_out = ([field.name for field in channels] for channels in (channels_in, channels_out))
+    _check(source, names_in, names_out, trajectories, start=start, stride=stride, feed_back=not direct)
+    steps = 1 if spec.steady else (spec.steps - 1 - start) // stride if steps is None else steps
+    if steps < 1:
+        raise ConfigError(
+            f"no step of {stride} frame(s) fits after frame {start} of {spec.steps} frames, and none is asked for. "
+            "Give the number of steps (--steps), an earlier start or a smaller stride."
+        )
+    dims = len(spec.shape)
+    into, out_of = (Normaliser.from_fields(channels, dims=dims) for channels in (channels_in, channels_out))
+    net = load(model).to(device).eval()
+    chosen = np.asarray(trajectories)
+    given = source.read_frames(chosen, np.full(len(chosen), start), channels=names_in, normaliser=into)
+    inputs = torch.from_numpy(given).to(device)
+    step = 1.0 if spec.steady else stride / float(described.get("time_scale", spec.time_scale))
+    with torch.inference_mode():
+        if direct or spec.steady:
+            predictions = [net(inputs, step * (k + 1)) for k in range(steps)]
+        else:
+            predictions = list(rollout(net, inputs, step * steps, steps))  # type: ignore[arg-type]
+    predicted = out_of.decode(torch.stack(predictions, 1).cpu().numpy())
+    frames = np.zeros(1, int) if spec.steady else start + stride * np.arange(steps + 1)
+    truth = np.full((len(chosen), len(frames), *predicted.shape[2:]), np.nan, np.float32)
+    held = frames < spec.steps
+    where = np.repeat(chosen, held.sum()), np.tile(frames[held], len(chosen))
+    truth[:, held] = source.read_frames(*where, channels=names_out).reshape(len(chosen), -1, *predicted.shape[2:])
+    if not spec.steady:
+        predicted = np.concatenate([truth[:, :1], predicted], axis=1)
+    return Forecast(
+        fields=predicted.astype(np.float32),
+        truth=truth,
+        times=_times(spec, frames),
+        channels=channels_out,
+        spec=spec,
+        trajectories=tuple(trajectories),
+        normaliser=out_of,
+    )
+
+
+def _channels(described: dict[str, Any], key: str, spec: TrajectorySpec, path: Path) -> tuple[FieldSpec, ...]:
+    """Fields that a model reads or predicts: as it says itself, or else all that the file has."""
+    if key not in described:
+        return spec.select(spec.inputs if key == "fields_in" else spec.targets)
+    known = {field.name for field in fields(FieldSpec)}
+    channels = [FieldSpec(**{k: v for k, v in field.items() if k in known}) for field in described[key]]
+    if missing := [field.name for field in channels if field.name not in spec.names]:
+        raise ConfigError(
+            f"the model {'reads' if key == 'fields_in' else 'predicts'} {', '.join(f.name for f in channels)}, but "
+            f"{path} has {', '.join(spec.names)}: {', '.join(missing)} is missing. Fields are matched by name; a file "
+            "of your own can name its channels in a YAML file beside it (docs/data.md)."
+        )
+    held = spec.select([field.name for field in channels])
+    return tuple(replace(field, observed=own.observed) for field, own in zip(channels, held, strict=True))
+
+
+def _check(
+    source: Trajectories,
+    names_in: list[str],
+    names_out: list[str],
+    trajectories: Sequence[int],
+    *,
+    start: int,
+    stride: int,
+    feed_back: bool,
+) -> None:
+    spec = source.spec
+    if wrong := [i for i in trajectories if not 0 <= i < len(source)]:
+        raise ConfigError(f"there is no trajectory {wrong[0]}; {source.path} has {len(source)}, counted from 0.")
+    if stride < 1 or not 0 <= start < spec.steps:
+        raise ConfigError(
+            f"start {start} and stride {stride} do not fit {source.path}, which has the frames 0 to {spec.steps - 1}; "
+            "a stride is at least 1."
+        )
+    if feed_back and not spec.steady:
+        moving = [f.name for f in spec.select(names_in[len(names_out) :]) if f.in_time]
+        if names_in[: len(names_out)] != names_out or moving:
+            raise ConfigError(
+                f"the model reads {', '.join(names_in)} and predicts {', '.join(names_out)}, so that predictions "
+                "cannot be fed back: what it reads must be what it predicts and, after that, fields that do not "
+                "change. Predict every time at once with direct (--direct)."
+            )
+
+
+def _times(spec: TrajectorySpec, frames: np.ndarray) -> np.ndarray:
+    """Times of frames, continued with the last step of the file beyond its end."""
+    times = np.asarray(spec.times, float)
+    if len(times) < 2:
+        return times[:1]
+    beyond = np.maximum(frames - len(times) + 1, 0)
+    return times[np.minimum(frames, len(times) - 1)] + beyond * (times[-1] - times[-2])
