@@ -22,7 +22,8 @@ import numpy as np
 from sciml.data.variable import Variable, as_selection
 from sciml.errors import LayoutError
 
-CHUNK_CACHE_BYTES = 64 << 20
+CHUNK_CACHE_BYTES = 64 << 20  # of one dataset at a time
+KEPT_BYTES = 16 << 20
 SCRATCH_BYTES = 1 << 20  # stays in the processor's cache
 CHUNK_CACHE_SLOTS = 100_003  # a prime, far more than chunks that fit
 
@@ -160,12 +161,24 @@ class PlaneFile:
                 if dataset is None or (variable.groups and group != at["sample"]):
                     # One dataset at a time: every open one has a cache of chunks, and there may be thousands.
                     group, dataset = at["sample"], self._dataset(variable, at["sample"])
-                values = dataset[tuple(at.get(axis, slice(None)) for axis in stored[bool(variable.groups) :])]
+                place = tuple(at.get(axis, slice(None)) for axis in stored[bool(variable.groups) :])
+                values = self._take(dataset, place, at)
                 if reduced:
                     values = np.reshape(values, ((-1,) if "channel" in variable.axes else ()) + variable.block)
                 if "time" not in stored:
                     self._keep((variable.name, *where), values)
             out[into[:, None], list(slots)] = variable.planes(values[None], left, channels)
+
+    def _take(self, dataset: Any, place: tuple, at: dict[Any, Any]) -> np.ndarray:
+        try:
+            return dataset[place]
+        except OSError as error:
+            where = ", ".join(f"{axis} {index}" for axis, index in at.items())
+            raise LayoutError(
+                f"{self.path}: {dataset.name} cannot be read at {where} ({error}). Either the file is damaged: fetch "
+                "or generate it again. Or it is compressed by a filter that is not installed: pip install hdf5plugin, "
+                "and set HDF5_PLUGIN_PATH to hdf5plugin.PLUGIN_PATH."
+            ) from error
 
     def _dataset(self, variable: Variable, sample: int) -> Any:
         path = f"{variable.groups[sample]}/{variable.name}" if variable.groups else variable.name
@@ -173,7 +186,7 @@ class PlaneFile:
 
     def _keep(self, key: tuple, values: np.ndarray) -> None:
         # What does not change in time is asked for with every frame.
-        if sum(kept.nbytes for kept in self._kept.values()) + values.nbytes <= CHUNK_CACHE_BYTES:
+        if sum(kept.nbytes for kept in self._kept.values()) + values.nbytes <= KEPT_BYTES:
             self._kept[key] = values
 
     def _open_descriptor(self) -> int:

@@ -186,7 +186,10 @@ def _values(stored: Any, given: Any, count: int, what: str) -> np.ndarray:
     if isinstance(given, str):
         if given not in stored:
             raise ConfigError(f"{what}: there is no array {given!r} in the file.")
-        given = np.asarray(stored[given][()])
+        array = stored[given]
+        if isinstance(array, h5py.Dataset):
+            check_written(array)
+        given = np.asarray(array[()])
     values = np.asarray(given, float)
     if values.shape != (count,):
         raise ConfigError(f"{what}: {values.shape} values came, {count} are expected, one for each place.")

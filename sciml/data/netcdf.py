@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from sciml.data.spec import BOUNDARIES, Boundary
+from sciml.data.variable import check_written
 from sciml.errors import LayoutError
 
 # A dimension without coordinate values is stored as an empty dataset with this text in its NAME attribute.
@@ -38,6 +39,7 @@ def coordinate(dataset: h5py.Dataset, axis: int) -> np.ndarray | None:
     scale = dimension[0]
     if scale.attrs.get("NAME", b"").startswith(_BARE_DIMENSION) or scale.ndim != 1:
         return None
+    check_written(scale)
     return np.asarray(scale.asstr()[()] if h5py.check_string_dtype(scale.dtype) else scale[()])
 
 

@@ -212,13 +212,15 @@ def _open_incompressible(file: PlaneFile, hdf5: h5py.File, task: str) -> StoredT
         variables[name] = variable_of(dataset, axes, points=(*space, count))
         names = [name] if count == 1 else [f"{name}_{axis}" for axis in AXES[:count]]
         channels += [Channel(FieldSpec(n, name, in_time=in_time), name, i) for i, n in enumerate(names)]
+    times = _dataset(hdf5, "t")
+    check_written(times, steps=steps)
     size = np.broadcast_to(attributes.get("domain_size", 1.0), len(space))
     spec = TrajectorySpec(
         layout="pdebench",
         task=task or "incompressible-navier-stokes",
         fields=tuple(channel.field for channel in channels),
         steps=steps,
-        times=_common_times(file, _dataset(hdf5, "t")[:, :steps]),
+        times=_common_times(file, times[:, :steps]),
         coordinates={a: (np.arange(n) + 0.5) * (s / n) for a, n, s in zip(AXES, space, size, strict=False)},
         boundary=("wall",) * len(space),
         time_scale=float(max(steps - 1, 1)),
@@ -239,7 +241,9 @@ def _dataset(hdf5: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _coordinate(hdf5: h5py.File, name: str, count: int, *, longer: bool = False) -> np.ndarray:
-    values = np.asarray(_dataset(hdf5, name)[()], float)
+    stored = _dataset(hdf5, name)
+    check_written(stored)
+    values = np.asarray(stored[()], float)
     if values.ndim != 1 or len(values) < count or (len(values) > count and not longer):
         wanted = f"at least {count}" if longer else str(count)
         raise LayoutError(

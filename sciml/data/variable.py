@@ -12,6 +12,9 @@ import numpy as np
 
 from sciml.errors import LayoutError
 
+# What the NetCDF library lets be read where nothing was written, in single and in double precision.
+NETCDF_FILL = (np.float32(9.9692099683868690e36), 9.9692099683868690e36)
+
 
 @dataclass(frozen=True, eq=False)
 class Variable:
@@ -154,7 +157,8 @@ def grouped_variable(file: h5py.File, groups: Sequence[str], name: str, axes: Se
 def check_written(dataset: h5py.Dataset, *, steps: int | None = None) -> None:
     """Check that a dataset is there as a whole: where nothing was written, HDF5 reads zeros without a word.
 
-    A dataset whose maker chose what is to be read there (a fill value) is left alone.
+    A dataset whose maker chose what is to be read there (a fill value) is left alone; the number that NetCDF puts there
+    of itself is no choice.
 
     Args:
         dataset: The dataset, of shape (sample, time, ...) if ``steps`` is given.
@@ -163,7 +167,8 @@ def check_written(dataset: h5py.Dataset, *, steps: int | None = None) -> None:
     Raises:
         LayoutError: a part was never written.
     """
-    if dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
+    chosen = dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
+    if chosen and dataset.fillvalue not in NETCDF_FILL:
         return
     if dataset.chunks is None:
         missing = int(prod(dataset.shape) > 0 and dataset.id.get_storage_size() == 0)

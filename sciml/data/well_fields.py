@@ -60,11 +60,6 @@ def fields(hdf5: h5py.File, size: Size, statistics: Mapping[str, Any]) -> list[S
 def _field(stored: h5py.Dataset, size: Size, order: int, statistics: Mapping[str, Any]) -> StoredTensor:
     axes = tuple(axis for axis in ("sample", "time") if stored.attrs.get(f"{axis}_varying", True))
     seen = _points(stored, size, axes, order)
-    if stored.size and stored.id.get_space_status() != h5py.h5d.SPACE_STATUS_ALLOCATED:
-        raise LayoutError(
-            f"{stored.file.filename}: {stored.name} was not, or not wholly, written: the program that made the file "
-            "broke off. Fetch or generate it again."
-        )
     specs = list(_components(stored, size, order, statistics, in_time="time" in axes))
     if not axes:
         whole = np.broadcast_to(stored[()].reshape(seen), (*size.space.values(), seen[-1]))

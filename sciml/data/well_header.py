@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from sciml.data.spec import BOUNDARIES, Boundary
+from sciml.data.variable import check_written
 from sciml.errors import LayoutError
 
 
@@ -108,7 +109,7 @@ def faces(hdf5: h5py.File, axes: tuple[str, ...]) -> tuple[tuple[Boundary, Bound
                 f"{hdf5.filename}: {condition.name} is {kind!r} on {', '.join(along)}; expected one of "
                 f"{', '.join(BOUNDARIES)} on axes among {', '.join(axes)}."
             )
-        mask = np.asarray(condition["mask"][()], bool)
+        mask = np.asarray(dataset(hdf5, f"{condition.name}/mask")[()], bool)
         mask = mask.reshape(-1, *mask.shape[mask.ndim - len(along) :])
         for position, axis in enumerate(along, start=1):
             ends = mask.take(0, position), mask.take(-1, position)
@@ -121,14 +122,15 @@ def faces(hdf5: h5py.File, axes: tuple[str, ...]) -> tuple[tuple[Boundary, Bound
 
 
 def dataset(hdf5: h5py.File, path: str) -> h5py.Dataset:
-    """A dataset of a file; for type checkers, which cannot know what lies at a path.
+    """A dataset of a file, of which every part was written.
 
     Raises:
-        LayoutError: something else lies there.
+        LayoutError: something else lies there, or a part was never written.
     """
     found = hdf5[path]
     if not isinstance(found, h5py.Dataset):
         raise LayoutError(f"{hdf5.filename}: {path!r} is a group; expected a dataset. Write the file again.")
+    check_written(found)
     return found
 
 

@@ -63,6 +63,28 @@ def test_a_chunk_that_was_never_written_reads_as_the_fill_value(tmp_path):
     assert (trajectories.read(1)[2] == 3.0).all()
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8"])
+def test_what_netcdf_lets_be_read_where_nothing_was_written_is_no_value(tmp_path, dtype):
+    chunks = (1, 1, *SHAPE[2:])
+    with h5py.File(tmp_path / "holes.nc", "w") as file:
+        dataset = file.create_dataset("fields", SHAPE, dtype, chunks=chunks, fillvalue=9.9692099683868690e36)
+        dataset[1:] = 3.0
+    with pytest.raises(LayoutError, match=r"5 chunk\(s\) of /fields were never written"):
+        open_trajectories(tmp_path / "holes.nc")
+
+
+def test_a_damaged_chunk_is_named(hdf5):
+    path = hdf5(numbered(*SHAPE), **OTHER["gzip"])
+    with h5py.File(path) as file:
+        damaged = file["fields"].id.get_chunk_info_by_coord((1, 2, 0, 0, 0))
+    with path.open("r+b") as file:
+        file.seek(damaged.byte_offset)
+        file.write(bytes(damaged.size))
+    trajectories = open_trajectories(path)
+    with pytest.raises(LayoutError, match=r"/fields cannot be read at sample 1, time 2 .* file is damaged"):
+        trajectories.read(1)
+
+
 def test_a_frame_that_is_asked_for_twice_is_read_once(hdf5, monkeypatch):
     values = numbered(*SHAPE)
     trajectories = open_trajectories(hdf5(values))

@@ -43,6 +43,30 @@ def test_a_batch_is_input_fields_and_normalised_solution(helmholtz):
     np.testing.assert_allclose(batch["target"][:, 0], (U[[10, 3]] - 0.11523915668552) / 0.8279975746, atol=1e-4)
 
 
+def test_samples_of_the_other_byte_order_are_read_right_and_a_mixture_is_refused(helmholtz):
+    with h5py.File(helmholtz, "r+") as file:
+        for i in range(COUNT):
+            del file[f"Sample_{i}/u"]
+            file[f"Sample_{i}/u"] = U[i].astype(">f8")
+    with open_trajectories(helmholtz) as trajectories:
+        np.testing.assert_array_equal(trajectories.read(10)[0, 2], U[10])
+    with h5py.File(helmholtz, "r+") as file:
+        del file["Sample_4/u"]
+        file["Sample_4/u"] = U[4].astype("<f8")
+    with pytest.raises(LayoutError, match=r"Sample_4/u is \(4, 6\) float64, but Sample_0/u is \(4, 6\) >f8"):
+        open_trajectories(helmholtz)
+
+
+@pytest.mark.parametrize("name", ["a", "u", "bc"])
+def test_a_sample_that_was_begun_and_never_written_is_refused(helmholtz, name):
+    with h5py.File(helmholtz, "r+") as file:
+        shape = file[f"Sample_7/{name}"].shape
+        del file[f"Sample_7/{name}"]
+        file.create_dataset(f"Sample_7/{name}", shape, "<f8")
+    with pytest.raises(LayoutError, match=f"/Sample_7/{name} were never written"):
+        open_trajectories(helmholtz)
+
+
 @pytest.mark.parametrize("name", ["a", "u", "bc"])
 def test_a_sample_that_lacks_something_is_named(helmholtz, name):
     with h5py.File(helmholtz, "r+") as file:

@@ -119,6 +119,38 @@ def test_the_wave_speed_accompanies_every_step(official, task, steps, scale):
     np.testing.assert_array_equal(fields[:, 1], np.broadcast_to(speed[2], (3, 4, 4)))
 
 
+def test_variables_of_different_byte_order_are_read_right(official):
+    solution, speed = numbered(3, 21, 4, 4), -numbered(3, 4, 4)
+    variables = {"solution": (("sample", "time", "x", "y"), solution.astype(">f4"))}
+    path = official("Wave-Layer.nc", **variables, c=(("sample", "x", "y"), speed.astype("<f8")))
+    trajectories = open_trajectories(path)
+    assert not trajectories.direct
+    np.testing.assert_array_equal(trajectories.read(2)[:, 0], solution[2])
+    np.testing.assert_array_equal(trajectories.read(2)[4, 1], speed[2])
+
+
+@pytest.mark.parametrize("variable", ["solution", "c", "time"])
+def test_a_published_file_that_is_not_wholly_there_is_refused(official, variable):
+    fields = {"solution": (("sample", "time", "x", "y"), numbered(3, 21, 4, 4))}
+    path = official("Wave-Layer.nc", **fields, c=(("sample", "x", "y"), numbered(3, 4, 4)))
+    with h5py.File(path, "r+") as file:
+        old = file[variable]
+        shape, scales = old.shape, [axis[0] for axis in old.dims] if variable != "time" else []
+        if variable == "time":
+            file["solution"].dims[1].detach_scale(old)
+        del file[variable]
+        begun = file.create_dataset(variable, shape, "<f4", chunks=(1, *shape[1:]))
+        if variable == "time":
+            begun.make_scale("time")
+            file["solution"].dims[1].attach_scale(begun)
+        else:
+            begun[1:] = 1.0
+        for axis, scale in zip(begun.dims, scales, strict=False):
+            axis.attach_scale(scale)
+    with pytest.raises(LayoutError, match=rf"\d+ chunk\(s\) of /{variable} were never written"):
+        open_trajectories(path)
+
+
 def test_allen_cahn_has_no_channel_axis(official):
     solution = numbered(2, 20, 4, 4)
     trajectories = open_trajectories(official("ACE.nc", solution=(("sample", "time", "x", "y"), solution)))

@@ -315,3 +315,11 @@ def test_frames_that_were_never_written_are_an_error_not_zeros(tmp_path, how):
             dataset[0] = 1.0
         with pytest.raises(LayoutError, match=r"3 chunk\(s\) of /fields were never written"):
             open_trajectories(tmp_path / "own.h5", **mapping)
+
+
+def test_times_that_were_never_written_are_an_error_not_zeros(tmp_path):
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["fields"] = FIELDS
+        file.create_dataset("t", 4, "<f8")
+    with pytest.raises(LayoutError, match=r"1 chunk\(s\) of /t were never written"):
+        open_trajectories(tmp_path / "own.h5", axes={"fields": "sample time channel x y"}, times="t")

@@ -20,9 +20,23 @@ def half_written(file):
     dataset[:2] = 1.0
 
 
-def group_for_a_field(file):
-    file.name("t0_fields", "g")
-    file.file.create_group("t0_fields/g")
+def never_written(path):
+    def change(file):
+        shape, attributes = file.file[path].shape, dict(file.file[path].attrs)
+        del file.file[path]
+        file.file.create_dataset(path, shape, "f4").attrs.update(attributes)
+
+    return change
+
+
+def never_written_scalar(file):
+    file.scalar("nu", [0.5, 1.0, 2.0], sample=True)
+    never_written("scalars/nu")(file)
+
+
+def never_written_mask(file):
+    file.boundary("walls", "WALL", ["x"], ENDS)
+    never_written("boundary_conditions/walls/mask")(file)
 
 
 def moving_grid(file):
@@ -72,8 +86,12 @@ def delete_attribute(path, name):
             r"'t0_fields/g' is a group",
         ),
         (lambda file: file.field("p", 1) and file.field("p_x"), r"two channels named 'p_x'"),
-        (unwritten, r"q was not, or not wholly, written"),
-        (half_written, r"q was not, or not wholly, written"),
+        (unwritten, r"1 chunk\(s\) of /t0_fields/q were never written"),
+        (half_written, r"4 chunk\(s\) of /t0_fields/q were never written"),
+        (never_written("dimensions/time"), r"/dimensions/time were never written"),
+        (never_written("dimensions/x"), r"/dimensions/x were never written"),
+        (never_written_scalar, r"/scalars/nu were never written"),
+        (never_written_mask, r"/boundary_conditions/walls/mask were never written"),
         (moving_grid, r"coordinate 'x' moves in time"),
         (lambda file: file.scalar("a", [1.0, 2.0]), r"scalars/a has shape \(2,\), but its attributes say 1 values"),
         (lambda file: file.scalar("a", [1.0, 2.0], sample=True), r"a has shape \(2,\), but .* each of 3 trajectories"),

@@ -111,8 +111,8 @@ def violations(path: Path) -> list[str]:
 
     with h5py.File(path) as file:
         root = file.attrs
-        for key in ("dataset_name", "grid_type"):
-            check(isinstance(root.get(key), str), key)
+        check(isinstance(root.get("dataset_name"), str), "dataset_name")
+        check(root.get("grid_type") in ("cartesian", "spherical"), "grid_type")
         for key in ("n_spatial_dims", "n_trajectories"):
             check(isinstance(root.get(key), np.integer), key)
         groups = ("dimensions", "boundary_conditions", "scalars", "t0_fields", "t1_fields", "t2_fields")
@@ -121,7 +121,9 @@ def violations(path: Path) -> list[str]:
         for name in names(file, "simulation_parameters", "root"):
             check(name in root and name in file["scalars"], f"parameter {name}")
         axes = names(file["dimensions"], "spatial_dims", "dimensions")
-        check(len(axes) == root["n_spatial_dims"], "n_spatial_dims")
+        check(len(axes) == root.get("n_spatial_dims", 0) > 0, "n_spatial_dims")
+        if missing := [axis for axis in ("time", *axes) if axis not in file["dimensions"]]:
+            return [*found, f"dimensions: {missing[0]}"]
         extent = {axis: file["dimensions"][axis].shape[-1] for axis in (*axes, "time")}
 
         def leading(item):
@@ -141,14 +143,17 @@ def violations(path: Path) -> list[str]:
                 if not (check(name in group, name) and flags(item := group[name], name)):
                     continue
                 varies = item.attrs.get("dim_varying")
-                if check(isinstance(varies, np.ndarray) and len(varies) == len(axes), f"dim_varying of {name}"):
+                flagged = isinstance(varies, np.ndarray) and varies.dtype == bool and len(varies) == len(axes)
+                if check(flagged, f"dim_varying of {name}"):
                     space = tuple(extent[axis] for axis, stored in zip(axes, varies, strict=True) if stored)
-                    check(item.shape[: item.ndim - order] == (*leading(item), *space), f"shape of {name}")
+                    check(item.shape == (*leading(item), *space, *(len(axes),) * order), f"shape of {name}")
         for name, item in file["boundary_conditions"].items():
-            check("bc_type" in item.attrs, f"{name}: bc_type")
+            kind = str(item.attrs.get("bc_type")).upper()
+            check(kind in ("PERIODIC", "WALL", "OPEN"), f"{name}: bc_type")
             check(isinstance(item.attrs.get("associated_fields"), np.ndarray), f"{name}: associated_fields is a list")
             along = names(item, "associated_dims", name)
-            if flags(item, name) and check("mask" in item, f"{name}: mask") and along:
-                space = tuple(extent[axis] for axis in axes if axis in along)
+            known = check(along and set(along) <= set(axes), f"{name}: associated_dims are axes")
+            if flags(item, name) and check("mask" in item, f"{name}: mask") and known:
+                space = tuple(extent[axis] for axis in along)
                 check(item["mask"].shape == (*leading(item), *space), f"{name}: shape of mask")
     return found

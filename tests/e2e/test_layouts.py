@@ -4,7 +4,10 @@ import re
 import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
+import xarray
 from omegaconf import open_dict
 
 import train as application
@@ -80,6 +83,64 @@ def test_a_file_of_every_layout_is_trained_on(layout, folder_of_two, capsys):
     out = capsys.readouterr().out
     assert f"{channels.replace(',', ', ')} -> {channels.replace(',', ', ')}" in out
     assert strides in out
+
+
+def save_npy(path, values):
+    np.save(path / "runs.npy", values)  # in the usual order of axes, which need not be named
+    return path / "runs.npy", "channel_0,channel_1"
+
+
+def save_npz(path, values):
+    np.savez(path / "runs.npz", flow=values)
+    return path / "runs.npz", "u,v"
+
+
+def save_h5(path, values):
+    with h5py.File(path / "runs.h5", "w") as file:
+        file["results/flow"] = np.moveaxis(values, 2, -1)
+    return path / "runs.h5", "u,v"
+
+
+def save_zarr(path, values):
+    pytest.importorskip("zarr", reason="zarr is optional").save(str(path / "runs.zarr"), flow=values)
+    return path / "runs.zarr", "u,v"
+
+
+MAPPING = {
+    "runs.npz": "axes: sample time channel x y\nchannels: [u, v]\n",
+    "runs.h5": "axes: {results/flow: sample time x y channel}\nchannels: [u, v]\n",
+    "runs.zarr": "axes: {flow: sample time channel x y}\nchannels: [u, v]\n",
+}
+
+
+@pytest.mark.parametrize("save", [save_npy, save_npz, save_h5, save_zarr])
+def test_arrays_of_your_own_are_trained_on(save, tmp_path, capsys):
+    path, channels = save(tmp_path, np.random.default_rng(0).normal(size=(6, 5, 2, 16, 16)).astype("f4"))
+    if path.name in MAPPING:
+        path.with_name(f"{path.name}.yaml").write_text(MAPPING[path.name])
+    trained(path, f"data.channels=[{channels}]")
+    assert f"{channels.replace(',', ', ')} -> {channels.replace(',', ', ')}" in capsys.readouterr().out
+
+
+def test_the_parts_of_a_download_are_trained_on_as_they_are(tmp_path, capsys):
+    folder = tmp_path / "NS-PwC"
+    folder.mkdir()
+    for number in (0, 1, 10, 2):
+        velocity = np.random.default_rng(number).normal(size=(2, 21, 3, 16, 16)).astype("f4")
+        axes = ("sample", "time", "channel", "x", "y")
+        xarray.Dataset({"velocity": (axes, velocity)}).to_netcdf(folder / f"velocity_{number}.nc", engine="h5netcdf")
+    trained(folder, "data.channels=[rho,u,v,p]")
+    assert "rho, u, v, p -> rho, u, v, p" in capsys.readouterr().out
+
+
+def test_the_published_helmholtz_file_is_trained_on(tmp_path, capsys):
+    values = np.random.default_rng(0).normal(size=(6, 2, 16, 16))
+    with h5py.File(tmp_path / "Helmholtz.h5", "w") as file:
+        for i, (a, u) in enumerate(values):
+            group = file.create_group(f"Sample_{i}")
+            group["a"], group["u"], group["bc"] = a, u, 0.3
+    trained(tmp_path / "Helmholtz.h5", "data.channels_in=[a,bc]", "data.channels_out=[u]")
+    assert "a, bc -> u" in capsys.readouterr().out
 
 
 def test_a_force_is_read_and_not_predicted(folder_of_two, capsys):
