@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from sciml.errors import CheckpointError
+from sciml.errors import CheckpointError, ConfigError
 
 
 def load(id_or_folder: str | Path, **options: Any) -> nn.Module:
@@ -17,18 +17,31 @@ def load(id_or_folder: str | Path, **options: Any) -> nn.Module:
     Args:
         id_or_folder: A folder with ``config.json`` and ``model.safetensors``, the folder of a run (which has them under
             ``model/``), or a hub id such as ``camlab-ethz/Poseidon-T``.
-        options: Passed to the loader of the model's family, e.g. ``revision``, ``local_files_only``, ``in_channels``,
-            ``out_channels``, ``image_size`` of ``sciml.poseidon.checkpoint.from_pretrained``.
+        options: Passed to the loader of the model's family, e.g. ``revision``, ``local_files_only``, ``channels_in``,
+            ``channels_out``, ``image_size``, ``resolution`` of ``sciml.poseidon.checkpoint.from_pretrained``.
 
     Returns:
         The network in evaluation mode; a plain ``torch.nn.Module``.
 
     Raises:
         CheckpointError: there is no model, or it does not fit its own config.
+        ConfigError: the model's family has no such option.
     """
+    from sciml.baselines.fno import FNO
     from sciml.poseidon.checkpoint import from_pretrained
+    from sciml.poseidon.hub import CONFIG, resolve_folder
 
-    return from_pretrained(id_or_folder, **options)
+    where = {key: options[key] for key in ("revision", "local_files_only") if key in options}
+    folder = resolve_folder(id_or_folder, **where)
+    if _model_type(folder / CONFIG) != "fno":
+        return from_pretrained(id_or_folder, **{**options, "local_files_only": True})  # what was found is here by now
+    others = sorted(options.keys() - where.keys() - {"verbose"})
+    if others:
+        raise ConfigError(
+            f"{', '.join(others)} came for the FNO in {folder}; an FNO has no such option. It runs on every grid, and "
+            "its channels are fixed: load it without."
+        )
+    return FNO.from_pretrained(folder)
 
 
 def field_statistics(id_or_folder: str | Path) -> dict[str, tuple[float, float]]:
@@ -43,14 +56,23 @@ def field_statistics(id_or_folder: str | Path) -> dict[str, tuple[float, float]]
     Raises:
         CheckpointError: there is no model, or it does not say.
     """
-    from sciml.poseidon.checkpoint import CONFIG, resolve_folder
+    from sciml.poseidon.card import read_card
+    from sciml.poseidon.hub import CONFIG, resolve_folder
 
     folder = resolve_folder(id_or_folder)
-    described = json.loads((folder / CONFIG).read_text()).get("sciml", {})
-    fields = [*described.get("fields_in", []), *described.get("fields_out", [])]
-    if not fields:
+    card = read_card(json.loads((folder / CONFIG).read_text()))
+    known = {f.name: (f.mean, f.std) for f in (*card.fields_in, *card.fields_out) if f.mean is not None and f.std}
+    if not known:
         raise CheckpointError(
             f"the model in {folder} does not say by what its fields were normalised. Give the numbers instead: "
             "data.statistics={NAME: [MEAN, STD]}, or leave data.statistics out to use those of your file."
         )
-    return {field["name"]: (field["mean"], field["std"]) for field in fields}
+    return known
+
+
+def _model_type(config: Path) -> str | None:
+    """The family that a ``config.json`` names; None if it cannot be read, which the loader explains."""
+    try:
+        return json.loads(config.read_text()).get("model_type")
+    except (OSError, json.JSONDecodeError):
+        return None

@@ -65,7 +65,7 @@ class WindowAttention(nn.Module):
     Args:
         width: Token width, divisible by ``heads``.
         heads: Number of heads.
-        window: Window side in tokens that the position bias is scaled for.
+        window: Window side in tokens that the position bias is scaled for; None: the side of the windows that come.
         qkv_bias: Whether query and value have a bias.
         dropout: Dropout of the attention weights.
 
@@ -73,7 +73,7 @@ class WindowAttention(nn.Module):
         arXiv:2111.09883, equations 2 to 5.
     """
 
-    def __init__(self, width: int, *, heads: int, window: int, qkv_bias: bool, dropout: float):
+    def __init__(self, width: int, *, heads: int, window: int | None, qkv_bias: bool, dropout: float):
         super().__init__()
         self.heads = heads
         self.window = window
@@ -88,18 +88,19 @@ class WindowAttention(nn.Module):
         self._memo: tuple[object, list[Tensor]] | None = None
 
     def forward(
-        self, x: Float[Tensor, "batch height width channel"], *, window: int, shift: int = 0
+        self, x: Float[Tensor, "batch height width channel"], *, window: int, shift: int | tuple[int, int] = 0
     ) -> Float[Tensor, "batch height width channel"]:
         """Attend inside every window.
 
         Args:
             x: Tokens, shape (batch, height, width, channel); height and width are multiples of ``window``.
             window: Side of the windows in tokens.
-            shift: Offset of the windows on the periodic grid, in [0, window).
+            shift: Offset of the windows on the periodic grid, in [0, window), or (down, right).
         """
-        if shift:
-            x = torch.roll(x, (-shift, -shift), dims=(1, 2))
-        rows, columns = (bands(size, window, shift) for size in x.shape[1:3])
+        down, right = (shift, shift) if isinstance(shift, int) else shift
+        if down or right:
+            x = torch.roll(x, (-down, -right), dims=(1, 2))
+        rows, columns = bands(x.shape[1], window, down), bands(x.shape[2], window, right)
         sizes = [(h, w) for _, h in rows for _, w in columns]
         biases = iter(self._position_biases(window, sizes))
         scale = self.logit_scale.flatten().clamp(max=_LOGIT_SCALE_MAX).exp()
@@ -116,7 +117,7 @@ class WindowAttention(nn.Module):
                 )
             out.append(_join(row, dim=2))
         x = _join(out, dim=1)
-        return torch.roll(x, (shift, shift), dims=(1, 2)) if shift else x
+        return torch.roll(x, (down, right), dims=(1, 2)) if down or right else x
 
     def _project(self, tokens: Tensor) -> Tensor:
         weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
@@ -139,13 +140,18 @@ class WindowAttention(nn.Module):
     def _compute_position_biases(self, window: int, sizes: list[tuple[int, int]]) -> list[Tensor]:
         device = self.logit_scale.device
         first, _, last = self.continuous_position_bias_mlp
-        offsets = relative_coordinates(window, self.window, device).to(self.logit_scale.dtype)
+        offsets = relative_coordinates(window, self.window or window, device).to(self.logit_scale.dtype)
         # Contiguous, because the gradient of a transposed 512 x 2 matrix is a product that BLAS is slow at.
         hidden = torch.addmm(first.bias, offsets, first.weight.t().contiguous()).relu_()  # type: ignore[arg-type]
         table = 16.0 * torch.sigmoid(last(hidden)).t()
         indices = {size: relative_index(size, window, device) for size in sizes}
         biases = {size: table.index_select(1, i.flatten()).view(-1, *i.shape) for size, i in indices.items()}
         return [biases[size] for size in sizes]
+
+    def train(self, mode: bool = True) -> WindowAttention:
+        """Change the mode and forget the bias: sharded weights change without a trace that ``_version`` would show."""
+        self._memo = None
+        return super().train(mode)
 
     def __getstate__(self):
         return {**self.__dict__, "_memo": None}

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sciml.poseidon.attention import WindowAttention
 from sciml.poseidon.config import ScOTConfig
@@ -70,7 +71,37 @@ class DropPath(nn.Module):
         return x * keep / (1 - self.rate)
 
 
-class Block(nn.Module):
+class Recomputable(nn.Module):
+    """A block that can recompute its activations in the backward pass instead of keeping them."""
+
+    recompute = False
+
+    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+        """Map tokens of shape (batch, height, width, channel) to the same shape."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(self._transform, x, lead_time, use_reentrant=False)  # type: ignore[return-value]
+        return self._transform(x, lead_time)
+
+    def _transform(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+        raise NotImplementedError
+
+
+def recompute_activations(net: nn.Module, *, on: bool = True) -> None:
+    """Let the blocks of a network keep only their input for the backward pass, and compute the rest once more.
+
+    Args:
+        net: The network; blocks with batch statistics, which a second pass would change, stay as they are.
+        on: False keeps all activations again.
+
+    Reference:
+        arXiv:1604.06174.
+    """
+    for module in net.modules():
+        if isinstance(module, Recomputable):
+            module.recompute = on
+
+
+class Block(Recomputable):
     """Residual-post-norm transformer block: x += norm(attention(x)); x += norm(MLP(x)).
 
     The module names are those of published checkpoints.
@@ -79,8 +110,8 @@ class Block(nn.Module):
         config: The network's settings.
         width: Token width.
         heads: Attention heads.
-        window: Window side for the nominal grid.
-        shift: Roll of the windows for the nominal grid, 0 or window // 2.
+        window: Window side for the nominal grid; the largest one for ``resolution="native"``.
+        shift: Roll of windows of this size, 0 or window // 2.
         drop_path: Stochastic depth rate.
 
     Reference:
@@ -91,11 +122,13 @@ class Block(nn.Module):
         super().__init__()
         self.window = window
         self.shift = shift
+        self.native = config.resolution == "native"
+        self.wraps = config.wraps
         hidden = int(config.mlp_ratio * width)
         attention = WindowAttention(
             width,
             heads=heads,
-            window=window,
+            window=None if self.native else window,
             qkv_bias=config.qkv_bias,
             dropout=config.attention_probs_dropout_prob,
         )
@@ -107,26 +140,31 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
-        """Map tokens of shape (batch, height, width, channel) to the same shape."""
+    def _transform(self, x: Tokens, lead_time: LeadTime) -> Tokens:
         x = x + self.drop_path(self.layernorm_before(self._attend(x), lead_time))
         return x + self.drop_path(self.layernorm_after(self._mlp(x), lead_time))
 
     def _attend(self, x: Tokens) -> Tokens:
         height, width = x.shape[1:3]
         window = min(self.window, height, width)
-        shift = self.shift % window if max(height, width) > window else 0
+        shift = 0
+        if max(height, width) > window:
+            shift = min(self.shift, window // 2) if self.native else self.shift % window
+        # An axis that wraps is turned here, so that the attention finds nothing to keep apart on it.
+        turn = [shift if wrap and n % window == 0 else 0 for wrap, n in zip(self.wraps, (height, width), strict=True)]
+        x = torch.roll(x, (-turn[0], -turn[1]), dims=(1, 2)) if any(turn) else x
         down, right = -height % window, -width % window
         # Padded tokens are seen like any other, as in published models.
         x = F.pad(x, (0, 0, 0, right, 0, down)) if down or right else x
-        x = self.attention["self"](x, window=window, shift=shift)[:, :height, :width]
+        x = self.attention["self"](x, window=window, shift=(shift - turn[0], shift - turn[1]))[:, :height, :width]
+        x = torch.roll(x, (turn[0], turn[1]), dims=(1, 2)) if any(turn) else x
         return self.dropout(self.attention["output"]["dense"](x))  # type: ignore[index]
 
     def _mlp(self, x: Tokens) -> Tokens:
         return self.dropout(self.output["dense"](F.gelu(self.intermediate["dense"](x))))
 
 
-class ConvNeXtBlock(nn.Module):
+class ConvNeXtBlock(Recomputable):
     """Skip block: x += s * MLP(norm(depthwise 7x7 convolution(x))).
 
     Args:
@@ -145,8 +183,7 @@ class ConvNeXtBlock(nn.Module):
         self.pwconv2 = nn.Linear(4 * width, width)
         self.weight = nn.Parameter(torch.full((width,), 1e-6))
 
-    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
-        """Map tokens of shape (batch, height, width, channel) to the same shape."""
+    def _transform(self, x: Tokens, lead_time: LeadTime) -> Tokens:
         y = rearrange(depthwise_conv(rearrange(x, "b h w c -> b c h w"), self.dwconv), "b c h w -> b h w c")
         y = self.pwconv2(F.gelu(self.pwconv1(self.norm(y, lead_time))))
         return torch.addcmul(x, self.weight, y)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sciml.data.spec import FieldSpec, group_slices
 from sciml.errors import ConfigError
+from sciml.poseidon.card import ModelCard
 from sciml.poseidon.checkpoint import from_pretrained
 from sciml.poseidon.config import ScOTConfig
 from sciml.poseidon.network import ScOT
@@ -23,6 +24,9 @@ def build_scot(
     size: str | None = None,
     revision: str | None = None,
     local_files_only: bool = False,
+    new_channels: str = "by_name",
+    resolution: str | None = None,
+    periodic_windows: bool | tuple[bool, bool] | None = None,
     **settings: Any,
 ) -> ScOT:
     """A scOT whose channels and size are those of the data.
@@ -35,6 +39,11 @@ def build_scot(
         size: ``T``, ``S``, ``B`` or ``L`` for a published architecture with random weights.
         revision: Revision of ``pretrained`` on the hub.
         local_files_only: Do not ask the hub.
+        new_channels: ``by_name`` keeps what ``pretrained`` knows of fields with these names; ``fresh`` is the published
+            behaviour, see ``sciml.poseidon.checkpoint.from_pretrained``.
+        resolution: ``native`` works on the grid of the data; ``spectral`` resamples square fields to the size that
+            ``pretrained`` was made for. None: the grid of the data, and spectral for later fields of another size.
+        periodic_windows: Whether shifted windows wrap round, see ``ScOTConfig``; None: as ``pretrained``, or not.
         settings: Fields of ``ScOTConfig``, for random weights only.
 
     Raises:
@@ -56,17 +65,24 @@ def build_scot(
             pretrained,
             revision=revision,
             local_files_only=local_files_only,
-            in_channels=len(fields_in),
-            out_channels=len(fields_out),
-            image_size=image_size,
+            channels_in=[field.name for field in fields_in],
+            channels_out=[field.name for field in fields_out],
+            new_channels=new_channels,
+            image_size=None if resolution == "spectral" else image_size,
+            resolution=resolution,
+            periodic_windows=periodic_windows,
         )
+    choices = {"resolution": resolution, "periodic_windows": periodic_windows}
+    settings |= {key: value for key, value in choices.items() if value is not None}
     settings |= {
         "num_channels": len(fields_in),
         "num_out_channels": len(fields_out),
         "image_size": image_size,
         "channel_slice_list_normalized_loss": group_slices(fields_out),
     }
-    return ScOT(ScOTConfig.preset(size, **settings) if size else ScOTConfig(**settings))
+    net = ScOT(ScOTConfig.preset(size, **settings) if size else ScOTConfig(**settings))
+    net.card = ModelCard(fields_in=tuple(fields_in), fields_out=tuple(fields_out))
+    return net
 
 
 def describe_fields(fields: Sequence[FieldSpec]) -> list[dict[str, Any]]:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
-from dataclasses import replace
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
-from sciml.errors import CheckpointError
+from sciml.errors import CheckpointError, ConfigError
+from sciml.model_folder import write_model
+from sciml.poseidon.adapt import ChannelMatch, adapt_channels, channel_table, match_channels
+from sciml.poseidon.card import fields_named, read_card
 from sciml.poseidon.config import ScOTConfig
+from sciml.poseidon.hub import CONFIG, OLD_WEIGHTS, WEIGHTS, resolve_folder
 from sciml.poseidon.network import ScOT
 
-CONFIG, WEIGHTS, OLD_WEIGHTS = "config.json", "model.safetensors", "pytorch_model.bin"
-FORMAT_VERSION = 1
-
-# The only tensors whose shape depends on the number of channels.
-_INPUT_TENSORS = ("embeddings.patch_embeddings.projection.weight",)
-_OUTPUT_TENSORS = ("patch_recovery.projection.weight", "patch_recovery.projection.bias", "patch_recovery.mixup.weight")
+# What transformers and this package write beside the settings of the network.
+_WRITTEN_BY_TOOLS = {
+    *("architectures", "model_type", "torch_dtype", "dtype", "transformers_version", "_name_or_path", "sciml"),
+    *("hidden_size", "num_layers", "pretrained_window_sizes", "path_norm", "encoder_stride", "problem_type"),
+}
 
 
 def from_pretrained(
@@ -31,45 +34,76 @@ def from_pretrained(
     *,
     revision: str | None = None,
     local_files_only: bool = False,
+    channels_in: Sequence[str] | None = None,
+    channels_out: Sequence[str] | None = None,
+    new_channels: str = "by_name",
     in_channels: int | None = None,
     out_channels: int | None = None,
     image_size: int | tuple[int, int] | None = None,
+    resolution: str | None = None,
+    periodic_windows: bool | tuple[bool, bool] | None = None,
     verbose: bool = True,
 ) -> ScOT:
     """Load a scOT from a folder or from the Hugging Face hub, fitted to other channels or another size.
 
-    With another number of channels, the tensors that touch the fields are initialised anew (the published behaviour)
-    and every other tensor is kept; what is new is printed. Another ``image_size`` keeps all tensors.
+    What belongs to channels that the weights know by name is kept, in your order (``sciml.poseidon.adapt``); what was
+    kept, resized and made new is printed, and so is the licence of the weights. Another ``image_size`` keeps all
+    tensors.
 
     Args:
         id_or_folder: Folder with ``config.json`` and weights, a run folder that has them under ``model/``, or a hub id
             such as ``camlab-ethz/Poseidon-T`` (whose weights are licensed CC-BY-NC-4.0).
         revision: Branch, tag or commit on the hub.
         local_files_only: Do not ask the hub; use what an earlier call has downloaded.
-        in_channels: Channels of your input fields; None keeps those of the checkpoint.
-        out_channels: Channels to predict; None keeps those of the checkpoint.
+        channels_in: Names of your input fields; None keeps the channels of the checkpoint. Published weights know
+            rho, u, v and p.
+        channels_out: Names of the fields to predict; None keeps those of the checkpoint.
+        new_channels: ``by_name``, or ``fresh``: the published behaviour, which initialises all channels anew if their
+            number differs from the checkpoint's, and none otherwise.
+        in_channels: Number of input channels instead of their names, which implies ``fresh``.
+        out_channels: The same for the predicted channels.
         image_size: Side length, or (height, width), of your fields; None keeps that of the checkpoint.
-        verbose: Whether to print what was initialised anew.
+        resolution: ``native`` or ``spectral``, see ``ScOTConfig``; None keeps that of the checkpoint.
+        periodic_windows: Whether shifted windows wrap round, see ``ScOTConfig``; None keeps that of the checkpoint.
+        verbose: Whether to print the licence, unknown settings and the table of channels.
 
     Returns:
-        The network in evaluation mode, float32, on the CPU.
+        The network in evaluation mode, float32, on the CPU. Its ``card`` has the names of its channels, the
+        normalisation that the checkpoint was trained with, and the licence.
 
     Raises:
         CheckpointError: nothing is there, or it is not a scOT, or tensors are missing or do not fit.
+        ConfigError: channels are given by name and by number, or a choice does not exist.
 
     Reference:
         arXiv:2405.19101, section 3 (fine-tuning).
     """
+    if (channels_in is not None and in_channels is not None) or (channels_out is not None and out_channels is not None):
+        raise ConfigError("channels came by name and by number. Give channels_in or in_channels, and the same for out.")
     folder = resolve_folder(id_or_folder, revision=revision, local_files_only=local_files_only)
-    config = read_config(folder)
-    changes: dict[str, Any] = {"num_channels": in_channels, "num_out_channels": out_channels, "image_size": image_size}
-    changes = {key: value for key, value in changes.items() if value is not None}
-    if changes.get("num_out_channels", config.num_out_channels) != config.num_out_channels:
-        changes["channel_slice_list_normalized_loss"] = None  # groups of channels that are no longer there
-    net = ScOT(replace(config, **changes))
-    fresh = _load(net, read_weights(folder), folder)
-    if fresh and verbose:
-        _report(fresh)
+    content = _read_content(folder)
+    config, card = read_config(folder), read_card(content, folder=folder, origin=id_or_folder)
+    wanted_in = in_channels if channels_in is None else channels_in
+    wanted_out = out_channels if channels_out is None else channels_out
+    known_in, known_out = ([field.name for field in known] for known in (card.fields_in, card.fields_out))
+    inputs = match_channels(wanted_in, known_in, config.num_channels, new_channels=new_channels)
+    outputs = match_channels(wanted_out, known_out, config.num_out_channels, new_channels=new_channels)
+
+    weights = read_weights(folder)
+    own, adapted = _adapted_config(config, inputs, outputs, image_size, resolution, periodic_windows), weights
+    if inputs.changed or outputs.changed:
+        _check_fit(_structure(config), weights, folder)
+        adapted = adapt_channels(weights, own, inputs=inputs, outputs=outputs)
+    net = _structure(own)
+    _check_fit(net, adapted, folder)
+    net.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in adapted.items()}, assign=True)
+    net.card = replace(
+        card,
+        fields_in=_fields_of(wanted_in, inputs, card.fields_in),
+        fields_out=_fields_of(wanted_out, outputs, card.fields_out),
+    )
+    if verbose:
+        _tell(content, net.card.notice, weights, adapted, inputs, outputs)
     return net.eval()
 
 
@@ -80,85 +114,43 @@ def save_pretrained(net: ScOT, folder: str | Path, *, extra: Mapping[str, Any] |
         net: The network.
         folder: Where to write; made if it does not exist.
         extra: What else a user of the weights needs, kept under the key ``sciml`` of ``config.json``: channel names,
-            normalisation, where the data came from.
+            normalisation, where the data came from. The licence of the weights they were derived from is there too.
 
     Returns:
         The folder.
     """
-    from safetensors.torch import save_file
-
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    content = net.config.to_dict() | {"sciml": {"format_version": FORMAT_VERSION, **(extra or {})}}
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    # Both are written beside and renamed, so that a reader never sees half a file.
-    save_file(weights, folder / f".{WEIGHTS}", metadata={"format": "pt"})
-    (folder / f".{CONFIG}").write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(folder / f".{WEIGHTS}", folder / WEIGHTS)
-    os.replace(folder / f".{CONFIG}", folder / CONFIG)
-    return folder
-
-
-def resolve_folder(id_or_folder: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Path:
-    """The local folder that holds config and weights, downloaded from the hub if need be."""
-    for folder in (Path(id_or_folder), Path(id_or_folder) / "model"):
-        if (folder / CONFIG).is_file():
-            return folder
-    if Path(id_or_folder).exists():
-        raise CheckpointError(
-            f"{id_or_folder} has no {CONFIG}, nor has its subfolder model/. A folder written by save_pretrained, or "
-            f"the folder of a finished run, is expected."
-        )
-    name = str(id_or_folder)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise CheckpointError(
-            f"{name} does not exist. A folder with {CONFIG} and {WEIGHTS}, a run folder, or a hub id of the form "
-            "owner/name is expected."
-        )
-    return _download(name, revision=revision, local_files_only=local_files_only)
-
-
-def _download(name: str, *, revision: str | None, local_files_only: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        folder = Path(
-            snapshot_download(
-                name,
-                revision=revision,
-                local_files_only=local_files_only,
-                allow_patterns=[CONFIG, WEIGHTS, OLD_WEIGHTS],
-            )
-        )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        cached_only = "it is not in the local cache and local_files_only is set"
-        reason = cached_only if local_files_only else str(error).split("\n")[0]
-        raise CheckpointError(
-            f"{name} (revision {revision or 'main'}) could not be had from the hub: {reason}. Check the name and the "
-            "network, or download the repository elsewhere and give its folder."
-        ) from error
-    if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"the repository {name} has no {CONFIG}; it is not a model that can be loaded.")
-    return folder
+    return write_model(folder, net.config.to_dict(), net.state_dict(), extra={**net.card.to_dict(), **(extra or {})})
 
 
 def read_config(folder: Path) -> ScOTConfig:
     """The network's settings from ``config.json``."""
+    return ScOTConfig.from_dict(_read_content(folder))
+
+
+def _read_content(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads((folder / CONFIG).read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{folder / CONFIG} cannot be read ({error}). Fetch the file again.") from error
+    architectures = content.get("architectures") or []
+    if "skip_connections" not in content and any(name.startswith("Swinv2") for name in architectures):
+        raise CheckpointError(
+            f"{folder} holds {', '.join(architectures)}, a Swin V2 for images, which shares its model_type with "
+            "Poseidon but not its architecture. Load it with transformers, or give the weights of a scOT."
+        )
     if not {"embed_dim", "depths", "num_heads", "skip_connections"} <= content.keys():
         raise CheckpointError(
             f"{folder / CONFIG} does not describe a scOT: it has the keys {', '.join(sorted(content))}, but embed_dim, "
             "depths, num_heads and skip_connections are expected."
         )
-    return ScOTConfig.from_dict(content)
+    return content
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint, from ``model.safetensors`` or the older ``pytorch_model.bin``."""
+    """All tensors of a checkpoint, from ``model.safetensors`` or the older ``pytorch_model.bin``.
+
+    They are mapped from the file, so that they take up memory once, and only as they are used.
+    """
     if (folder / WEIGHTS).is_file():
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -170,41 +162,88 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
                 f"{folder / WEIGHTS} is damaged or cut short ({error}). Fetch or save it again."
             ) from error
     if (folder / OLD_WEIGHTS).is_file():
-        return torch.load(folder / OLD_WEIGHTS, map_location="cpu", weights_only=True)
+        return _read_old_weights(folder / OLD_WEIGHTS)
     raise CheckpointError(f"{folder} has a {CONFIG} but no weights: {WEIGHTS} or {OLD_WEIGHTS} is expected.")
 
 
-def _load(net: ScOT, weights: Mapping[str, Tensor], folder: Path) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Copy the weights into the network; returns old and new shape of what had to stay freshly initialised."""
-    own = net.state_dict()
-    missing = sorted(own.keys() - weights.keys())
-    unexpected = sorted(weights.keys() - own.keys())
-    if missing or unexpected:
+def _read_old_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"the weights in {folder} do not fit their config: {len(missing)} tensors are missing "
-            f"({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}) and {len(unexpected)} are unknown "
-            f"({', '.join(unexpected[:3])}{', ...' if len(unexpected) > 3 else ''})."
-        )
-    changed = {
-        name: (tuple(weights[name].shape), tuple(tensor.shape))
-        for name, tensor in own.items()
-        if weights[name].shape != tensor.shape
-    }
-    surprising = sorted(changed.keys() - {*_INPUT_TENSORS, *_OUTPUT_TENSORS})
-    if surprising:
-        name = surprising[0]
-        raise CheckpointError(
-            f"{name} has shape {changed[name][0]} in {folder}, but {changed[name][1]} is expected. Only the numbers of "
-            "channels and the image size can be changed on loading."
-        )
-    net.load_state_dict({name: weights[name] for name in own.keys() - changed.keys()}, strict=False)
-    return changed
+            f"{path} holds more than tensors, or is damaged; loading it could run code, so it was not. Ask its author "
+            f"for {WEIGHTS}, or save the state dict alone."
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or cut short. Fetch or save it again.") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path} does not hold a state dict, tensors by name. Save net.state_dict() there.")
+    return weights
 
 
-def _report(fresh: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
-    table = Table(title="Initialised anew: the number of channels differs from the checkpoint's", title_justify="left")
-    for heading in ("tensor", "in the checkpoint", "now"):
-        table.add_column(heading, overflow="fold")
-    for name, (old, new) in fresh.items():
-        table.add_row(name, str(old), str(new))
-    Console(stderr=True).print(table)
+def _adapted_config(
+    config: ScOTConfig,
+    inputs: ChannelMatch,
+    outputs: ChannelMatch,
+    image_size: int | tuple[int, int] | None,
+    resolution: str | None,
+    periodic_windows: bool | tuple[bool, bool] | None,
+) -> ScOTConfig:
+    choices = {"image_size": image_size, "resolution": resolution, "periodic_windows": periodic_windows}
+    changes: dict[str, Any] = {key: value for key, value in choices.items() if value is not None}
+    changes |= {"num_channels": len(inputs.source), "num_out_channels": len(outputs.source)}
+    if outputs.changed:
+        changes["channel_slice_list_normalized_loss"] = None  # groups of channels that are no longer there
+    return replace(config, **changes)
+
+
+def _fields_of(wanted: Sequence[str] | int | None, match: ChannelMatch, known: Sequence[Any]) -> tuple[Any, ...]:
+    if wanted is None or isinstance(wanted, int):
+        return () if match.changed else tuple(known)
+    return fields_named(wanted, known)
+
+
+def _structure(config: ScOTConfig) -> ScOT:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return ScOT(config)
+
+
+def _check_fit(net: ScOT, weights: Mapping[str, Tensor], folder: Path) -> None:
+    own = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    problems = [f"{name} is missing" for name in own if name not in given]
+    problems += [f"{name} is unknown" for name in given if name not in own]
+    problems += [
+        f"{name} has shape {given[name]} but {shape} is expected"
+        for name, shape in own.items()
+        if name in given and given[name] != shape
+    ]
+    if problems:
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise CheckpointError(
+            f"{len(problems)} tensors in {folder} do not fit {CONFIG}: {'; '.join(problems[:5])}{more}. The two files "
+            "belong to different networks, or a size was asked for to which position embeddings are tied."
+        )
+
+
+def _tell(
+    content: Mapping[str, Any],
+    notice: str,
+    old: dict[str, Tensor],
+    new: dict[str, Tensor],
+    inputs: ChannelMatch,
+    outputs: ChannelMatch,
+) -> None:
+    console = Console(stderr=True)
+    notes = []
+    if unknown := sorted(content.keys() - {field.name for field in fields(ScOTConfig)} - _WRITTEN_BY_TOOLS):
+        notes.append(f"{CONFIG} has settings that scOT does not know; they are ignored: {', '.join(unknown)}.")
+    if notice:
+        notes.append(notice)
+    if any(match.names and not match.known and not match.changed for match in (inputs, outputs)):
+        notes.append("The weights do not name their channels; yours are taken for the same, in this order.")
+    for note in notes:
+        console.print(note, soft_wrap=True, markup=False)
+    if inputs.changed or outputs.changed:
+        console.print(channel_table(old, new, inputs=inputs, outputs=outputs))

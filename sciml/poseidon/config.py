@@ -50,6 +50,12 @@ class ScOTConfig:
         p: 1 trains on the L1 loss, 2 on the mean squared error.
         channel_slice_list_normalized_loss: Boundaries of channel groups, each scored relative to its own size:
             [0, 1, 3, 4] for rho, (u, v), p. None trains on the plain loss.
+        resolution: What happens to fields of another size than ``image_size``. ``spectral`` (published): those of the
+            same aspect ratio are resampled to it by their Fourier series, and the prediction back, which is right for
+            periodic fields; others keep their grid. ``native``: all run on their own grid, in windows chosen as if the
+            network had been made for it and padded where need be; the position bias is continuous and goes along.
+        periodic_windows: Whether shifted windows wrap round, on both axes or on (the first, the second), where the
+            windows fit the grid exactly. Right for periodic domains; published weights were trained without.
 
     Raises:
         ConfigError: settings contradict each other.
@@ -82,6 +88,8 @@ class ScOTConfig:
     initial_norm_scale: float = 0.0
     p: int = 1
     channel_slice_list_normalized_loss: tuple[int, ...] | None = None
+    resolution: str = "spectral"
+    periodic_windows: bool | tuple[bool, bool] = False
 
     def __post_init__(self):
         for name in ("depths", "num_heads", "skip_connections"):
@@ -92,6 +100,8 @@ class ScOTConfig:
             object.__setattr__(self, "channel_slice_list_normalized_loss", slices)
         if not isinstance(self.image_size, int):
             object.__setattr__(self, "image_size", tuple(self.image_size))
+        if not isinstance(self.periodic_windows, bool):
+            object.__setattr__(self, "periodic_windows", tuple(self.periodic_windows))
         stages = len(self.depths)
         if len(self.num_heads) != stages or len(self.skip_connections) != stages:
             raise ConfigError(
@@ -110,6 +120,19 @@ class ScOTConfig:
             raise ConfigError(f"p is {self.p}; 1 (L1) or 2 (mean squared error) is expected.")
         if self.residual_model not in ("convnext", "resnet"):
             raise ConfigError(f"residual_model is {self.residual_model!r}; 'convnext' or 'resnet' is expected.")
+        if self.learn_residual and self.num_channels < self.num_out_channels:
+            raise ConfigError(
+                f"learn_residual adds the input to the prediction, but {self.num_channels} channels are read and "
+                f"{self.num_out_channels} predicted. Read all fields that are predicted, or set learn_residual=false."
+            )
+        if self.resolution not in ("spectral", "native"):
+            raise ConfigError(f"resolution is {self.resolution!r}; 'spectral' or 'native' is expected.")
+
+    @property
+    def wraps(self) -> tuple[bool, bool]:
+        """Whether shifted windows wrap round, by axis."""
+        wrap = self.periodic_windows
+        return (wrap, wrap) if isinstance(wrap, bool) else wrap
 
     @property
     def grid(self) -> tuple[int, int]:

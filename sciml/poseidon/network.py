@@ -23,6 +23,7 @@ from sciml.poseidon.blocks import (
     Tokens,
     make_norm,
 )
+from sciml.poseidon.card import ModelCard
 from sciml.poseidon.config import ScOTConfig
 from sciml.poseidon.resample import spectral_resample
 
@@ -113,10 +114,14 @@ class ScOT(nn.Module):
 
     A multiscale U-Net of windowed cosine attention; every norm is an affine function of the lead time, which makes
     the network continuous in time. Fields whose size differs from ``config.image_size`` are resampled spectrally on
-    the way in and out if they are square (as published); others run on their own grid, padded to patches and windows.
+    the way in and out if their aspect ratio is the same (as published); others, and all with ``resolution="native"``,
+    run on their own grid, padded to patches and windows.
 
     Args:
         config: Architecture; ``ScOTConfig.preset("T")`` is Poseidon-T.
+
+    Attributes:
+        card: Names and normalisation of the channels, origin and licence of the weights.
 
     Raises:
         ShapeError: fields or lead times do not fit the network.
@@ -128,6 +133,7 @@ class ScOT(nn.Module):
     def __init__(self, config: ScOTConfig):
         super().__init__()
         self.config = config
+        self.card = ModelCard()
         stages = range(len(config.depths))
         rates = torch.linspace(0, config.drop_path_rate, 2 * sum(config.depths), device="cpu").tolist()
         encoder_rates, decoder_rates = iter(rates[: len(rates) // 2]), iter(rates[len(rates) // 2 :])
@@ -181,9 +187,10 @@ class ScOT(nn.Module):
         """
         lead_time = self._check(fields, lead_time)
         size = (fields.shape[-2], fields.shape[-1])
-        # Published behaviour, which needs a square; any other shape runs on its own grid.
-        resample = size[0] == size[1] and self.config.grid[0] == self.config.grid[1] and size != self.config.grid
-        x = spectral_resample(fields, self.config.grid) if resample else fields
+        nominal = self.config.grid
+        resample = size != nominal and size[0] * nominal[1] == size[1] * nominal[0]
+        resample = resample and self.config.resolution == "spectral"
+        x = spectral_resample(fields, nominal) if resample else fields
 
         tokens = self.embeddings(x, lead_time)
         skips: list[Tensor] = []
@@ -215,7 +222,8 @@ class ScOT(nn.Module):
         if fields.shape[1] != expected:
             raise ShapeError(
                 f"the fields have {fields.shape[1]} channels, the network expects {expected}. Load it with "
-                f"in_channels={fields.shape[1]}, or name the channels to keep with data.channels=[...]."
+                f"in_channels={fields.shape[1]} or channels_in=[NAMES], or name the channels to keep with "
+                "data.channels=[...]."
             )
         lead_time = torch.as_tensor(lead_time, dtype=fields.dtype, device=fields.device)
         if lead_time.ndim == 0:
@@ -283,8 +291,9 @@ def _width(config: ScOTConfig, stage: int) -> int:
 def _block(config: ScOTConfig, stage: int, *, odd: bool, drop_path: float) -> Block:
     """One block of a stage: odd ones have their windows shifted by half, where there is more than one window."""
     grid = [max(side // config.patch_size // 2**stage, 1) for side in config.grid]
-    window = min(config.window_size, *grid)
-    shift = window // 2 if odd and max(grid) > window else 0
+    native = config.resolution == "native"  # the grid that comes decides
+    window = config.window_size if native else min(config.window_size, *grid)
+    shift = window // 2 if odd and (native or max(grid) > window) else 0
     return Block(
         config, _width(config, stage), heads=config.num_heads[stage], window=window, shift=shift, drop_path=drop_path
     )

@@ -1,5 +1,7 @@
 """The layers of scOT, each against its formula."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -109,3 +111,28 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
     # Standard error of the mean of 4000 draws of 0 or 4/3: 0.009.
     assert y.mean().item() == pytest.approx(1.0, abs=0.04)
     assert torch.equal(drop.eval()(x), x)
+
+
+@pytest.mark.parametrize("resolution", ["spectral", "native"])
+@pytest.mark.parametrize("wraps", [(True, True), (True, False), (False, True), (False, False)])
+def test_shifted_windows_that_wrap_commute_with_a_turn_by_one_window(wraps, resolution):
+    torch.manual_seed(0)
+    config = replace(CONFIG, periodic_windows=wraps, resolution=resolution)
+    block = Block(config, 8, heads=2, window=4, shift=2, drop_path=0.0).double()
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    x, t = tokens(1, 12, 16, 8), torch.ones(1, dtype=torch.float64)
+    for axis, wrap in zip((1, 2), wraps, strict=True):
+        difference = (block(x.roll(4, axis), t) - block(x, t).roll(4, axis)).abs().max().item()
+        assert (difference < 1e-10) == wrap, axis
+
+
+def test_windows_do_not_wrap_where_they_do_not_fit_the_grid():
+    torch.manual_seed(0)
+    wrapped, masked = (
+        Block(replace(CONFIG, periodic_windows=wrap), 8, heads=2, window=4, shift=2, drop_path=0.0).double()
+        for wrap in (True, False)
+    )
+    masked.load_state_dict(wrapped.state_dict())
+    x, t = tokens(1, 10, 14, 8), torch.ones(1, dtype=torch.float64)
+    assert torch.equal(wrapped(x, t), masked(x, t))

@@ -117,10 +117,10 @@ def test_damaged_or_missing_weights_are_explained(folder):
 def test_weights_that_do_not_fit_their_config_are_explained(folder):
     content = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(content | {"depths": [2, 1]}))
-    with pytest.raises(CheckpointError, match=r"tensors are missing \(decoder.layers.1.blocks.1"):
+    with pytest.raises(CheckpointError, match=r"encoder.layers.0.blocks.1.*is missing.* and \d+ more"):
         sciml.load(folder)
     (folder / "config.json").write_text(json.dumps(content | {"embed_dim": 16}))
-    with pytest.raises(CheckpointError, match=r"has shape .* but .* is expected"):
+    with pytest.raises(CheckpointError, match=r"embeddings.* has shape \(8, 2, 4, 4\) but \(16, 2, 4, 4\) is expected"):
         sciml.load(folder)
 
 
@@ -139,3 +139,56 @@ def test_a_network_is_built_for_the_fields_of_the_data(folder):
         build_scot(fields, fields, (32, 32), pretrained=folder, size="T", embed_dim=8)
     with pytest.raises(ConfigError, match=r"3 spatial axes \(8, 8, 8\)"):
         build_scot(fields, fields, (8, 8, 8))
+
+
+def test_settings_that_scot_does_not_know_are_named_but_not_those_that_transformers_writes(folder, capsys):
+    content = json.loads((folder / "config.json").read_text())
+    tools = {"torch_dtype": "float32", "transformers_version": "4.29.2", "hidden_size": 16, "num_layers": 2}
+    (folder / "config.json").write_text(json.dumps(content | tools))
+    from_pretrained(folder)
+    assert capsys.readouterr().err == ""
+    (folder / "config.json").write_text(json.dumps(content | tools | {"mixer": 1, "architectures": ["SwinForPDE"]}))
+    from_pretrained(folder)
+    assert capsys.readouterr().err.split(": ")[1].strip() == "mixer."
+
+
+def test_a_swin_for_images_is_refused(folder):
+    content = {"model_type": "swinv2", "architectures": ["Swinv2ForImageClassification"], "embed_dim": 96}
+    (folder / "config.json").write_text(json.dumps(content | {"depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24]}))
+    with pytest.raises(CheckpointError, match="Swinv2ForImageClassification, a Swin V2 for images"):
+        sciml.load(folder)
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+@pytest.mark.parametrize("content", [{"weight": Harmful()}, [1.0], {"weight": 1.0}])
+def test_old_weight_files_with_more_than_tensors_are_refused(content, folder, capsys):
+    (folder / "model.safetensors").unlink()
+    torch.save(content, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"could run code|does not hold a state dict"):
+        sciml.load(folder)
+    assert "run" not in capsys.readouterr().out
+
+
+def test_a_licence_is_shown_and_inherited_by_what_is_derived(folder, tmp_path, capsys):
+    (folder / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n# A model\n")
+    first = from_pretrained(folder)
+    assert f"Weights derived from {folder}, licensed CC-BY-NC-4.0." in capsys.readouterr().err
+    tuned = from_pretrained(first.save_pretrained(tmp_path / "tuned"), out_channels=1)
+    content = json.loads((tuned.save_pretrained(tmp_path / "twice", extra={"task": "ACE"}) / "config.json").read_text())
+    assert content["sciml"]["licence"] == "CC-BY-NC-4.0"
+    assert content["sciml"]["derived_from"] == str(folder)
+    assert content["sciml"]["task"] == "ACE"
+
+
+def test_weights_in_half_precision_are_loaded_in_single_and_can_be_trained(net, folder):
+    from safetensors.torch import save_file
+
+    save_file({k: v.bfloat16() for k, v in net.state_dict().items()}, folder / "model.safetensors")
+    loaded = from_pretrained(folder)
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+    loaded(torch.randn(1, 2, 32, 32), 0.5).sum().backward()
+    assert all(p.grad is not None for p in loaded.parameters())

@@ -240,3 +240,29 @@ def test_the_loss_of_a_hand_example():
     assert grouped_relative_loss(prediction, target, p=2).item() == pytest.approx(8 / 8)
     mask = torch.tensor([False, True]).expand(2, 2)  # channel 1 counts as right, and stays in the mean over groups
     assert grouped_relative_loss(prediction, target, slices=(0, 1, 2), mask=mask).item() == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("size", [(48, 48), (32, 64), (16, 40), (16, 16)])
+def test_a_native_network_works_on_any_grid_as_if_it_had_been_made_for_it(size):
+    native, made_for_it = network(resolution="native"), network(image_size=size)
+    fields = torch.randn(1, 3, *size)
+    assert torch.equal(native(fields, 0.5), made_for_it(fields, 0.5))
+
+
+def test_a_native_network_uses_every_point_of_a_square_of_another_size():
+    native, published = network(resolution="native"), network()
+    wave = torch.cos(torch.pi * torch.arange(64.0)).expand(1, 3, 64, 64)  # too fine for the nominal 32 points
+    silence = torch.zeros_like(wave)
+    torch.testing.assert_close(published(wave, 0.5), published(silence, 0.5), rtol=0, atol=1e-3)
+    assert (native(wave, 0.5) - native(silence, 0.5)).abs().max() > 1e-2
+
+
+def test_spectral_resampling_needs_the_same_aspect_ratio_not_a_square():
+    net, fields = network(image_size=(16, 32)), torch.randn(1, 3, 32, 64)
+    expected = spectral_resample(net(spectral_resample(fields, (16, 32)), 0.5), (32, 64))
+    torch.testing.assert_close(net(fields, 0.5), expected)
+
+
+def test_an_unknown_choice_of_resolution_is_explained():
+    with pytest.raises(ConfigError, match="'spectral' or 'native'"):
+        network(resolution="bilinear")
