@@ -93,12 +93,10 @@ class ExportModel(L.Callback):
     def __init__(self, folder: str):
         self.folder = Path(folder)
 
-    @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what training ended with."""
         pl_module.export(self.folder)  # type: ignore[operator]
 
-    @rank_zero_only
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what was tested, the best checkpoint of the run."""
         pl_module.export(self.folder)  # type: ignore[operator]

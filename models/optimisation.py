@@ -22,12 +22,16 @@ def total_steps(trainer: Trainer) -> int:
     """
     if trainer.max_steps > 0:
         return trainer.max_steps
-    batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
-    limit = trainer.limit_train_batches
-    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     if trainer.max_epochs is None or trainer.max_epochs < 0:
         raise ConfigError("neither trainer.max_steps nor trainer.max_epochs is set, but the schedule needs an end.")
-    return math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
+    return steps_of_epoch(trainer, len(trainer.datamodule.train_dataloader())) * trainer.max_epochs  # type: ignore[attr-defined]
+
+
+def steps_of_epoch(trainer: Trainer, batches: int) -> int:
+    """Optimiser steps of an epoch of so many batches."""
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    return math.ceil(batches / trainer.accumulate_grad_batches)
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, *, schedule: str, warmup: float, steps: int) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -13,8 +14,11 @@ from torch import Tensor, nn
 
 from models.operator_report import ForecastErrors, describe, masked_error
 from models.optimisation import make_scheduler, total_steps
+from models.sharding import plain_network, shard
+from models.summary import print_summary
 from sciml.data.spec import group_slices
 from sciml.errors import ConfigError
+from sciml.poseidon.blocks import recompute_activations
 from sciml.poseidon.build import describe_fields
 from sciml.poseidon.loss import grouped_relative_loss
 from sciml.poseidon.rollout import rollout
@@ -31,6 +35,8 @@ class OperatorLearning(L.LightningModule):
 
     Args:
         network: Makes the network from (fields in, fields out, grid shape), e.g. ``sciml.poseidon.build.build_scot``.
+        pretrained: Folder, run folder or hub id of weights to start from, handed to ``network``.
+        recipe: Changes the network before it is trained: freezes a part, adds low-rank updates (``models.recipes``).
         learning_rate: Largest learning rate. Good values: 1e-3 from scratch (nano), 5e-4 (T to L), 5e-5 fine-tuning.
         learning_rate_embedding: The same for embedding and recovery; None: as the rest. Published fine-tuning: 5e-4.
         learning_rate_time: The same for the lead-time conditioning; None: as the rest. Published fine-tuning: 5e-4.
@@ -39,18 +45,24 @@ class OperatorLearning(L.LightningModule):
         schedule: ``cosine`` to 0, or ``constant``.
         warmup: Fraction of the steps with a rising learning rate.
         p: 1 trains on L1, 2 on the squared error.
+        pushforward: Number of steps of its own that the network takes, without a gradient, before the one that is
+            trained: a lead time is covered in pushforward + 1 equal steps. Good values: 0 (as published), 1.
         rivals: Other networks to compare with, trained in the same steps on the same batches: by name, ``network`` (as
             above) and whichever of the three learning rates differ.
+        checkpoint_activations: Whether blocks recompute their activations in the backward pass instead of keeping them,
+            which saves most of the memory for a third more arithmetic.
         compile: Whether to compile the network (saves time on long runs; costs minutes at the start).
 
     Reference:
-        arXiv:2405.19101, sections 2 and 3, appendix C.
+        arXiv:2405.19101, sections 2 and 3, appendix C; pushforward: arXiv:2202.03376, section 3.1.
     """
 
     def __init__(
         self,
         network: Callable[..., nn.Module],
         *,
+        pretrained: str | Path | None = None,
+        recipe: Callable[[nn.Module], None] | None = None,
         learning_rate: float = 5e-4,
         learning_rate_embedding: float | None = None,
         learning_rate_time: float | None = None,
@@ -59,7 +71,9 @@ class OperatorLearning(L.LightningModule):
         schedule: str = "cosine",
         warmup: float = 0.0,
         p: int = 1,
+        pushforward: int = 0,
         rivals: Mapping[str, Mapping[str, Any] | None] | None = None,
+        checkpoint_activations: bool = False,
         compile: bool = False,
     ):
         super().__init__()
@@ -68,7 +82,10 @@ class OperatorLearning(L.LightningModule):
                 raise ConfigError(f"model.{name} is {value!r}; a number of at least 0 is expected.")
         if p not in (1, 2):
             raise ConfigError(f"model.p is {p!r}; 1 (L1) or 2 (squared error) is expected.")
-        self.make_network = network
+        if not isinstance(pushforward, int) or pushforward < 0:
+            raise ConfigError(f"model.pushforward is {pushforward!r}; a number of steps of at least 0 is expected.")
+        self.make_network = partial(network, pretrained=pretrained) if pretrained else network
+        self.recipe = recipe
         self.learning_rate = learning_rate
         self.learning_rate_embedding = learning_rate_embedding or learning_rate
         self.learning_rate_time = learning_rate_time or learning_rate
@@ -77,7 +94,9 @@ class OperatorLearning(L.LightningModule):
         self.schedule = schedule
         self.warmup = warmup
         self.p = p
+        self.pushforward = pushforward
         self.rivals = {name: dict(rival) for name, rival in (rivals or {}).items() if rival}
+        self.checkpoint_activations = checkpoint_activations
         self.compile_network = compile
         self.net: nn.Module | None = None
         self.rival_nets = nn.ModuleDict()
@@ -92,13 +111,26 @@ class OperatorLearning(L.LightningModule):
         """Build the network for the fields of the data."""
         if self.net is not None:
             return
+        if self.pushforward and not all(part.autoregressive for part in self.data.parts.values()):
+            raise ConfigError(
+                f"model.pushforward={self.pushforward} feeds predictions back, but these data cannot be: the first "
+                "input fields must be the predicted ones, in one order, and the others constant in time. Set it to 0."
+            )
         described = self.data.fields_in, self.data.fields_out, self.data.shape
-        self.net = self.make_network(*described)
+        self.net = self.make_network(*described).train()  # weights are loaded for inference
+        if self.recipe:
+            self.recipe(self.net)
         for name, rival in self.rivals.items():
-            self.rival_nets[name] = rival["network"](*described)
+            self.rival_nets[name] = rival["network"](*described).train()
         self.slices = group_slices(self.data.fields_out)
-        if self.compile_network:
-            for net in self.networks.values():
+        if self.checkpoint_activations:
+            recompute_activations(self)
+        if self.trainer.state.fn == "fit" and self.trainer.is_global_zero:
+            print_summary(self)
+        for net in self.networks.values():
+            if self.device_mesh is not None:
+                shard(net, self.device_mesh)
+            if self.compile_network:
                 net.compile()
 
     @property
@@ -108,14 +140,15 @@ class OperatorLearning(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with the four parameter groups of the paper, and the schedule."""
-        groups = [group for name, net in self.networks.items() for group in self._parameter_groups(name, net)]
+        groups = [group for name, net in self.networks.items() for group in self.optimiser_groups(name, net)]
         # Fused: one pass over each parameter. Not on a GPU, where half precision could then not clip gradients.
         optimizer = torch.optim.AdamW(groups, betas=self.betas, fused=self.device.type == "cpu")
         steps = total_steps(self.trainer)
         scheduler = make_scheduler(optimizer, schedule=self.schedule, warmup=self.warmup, steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
-    def _parameter_groups(self, name: str, net: nn.Module) -> list[dict[str, Any]]:
+    def optimiser_groups(self, name: str, net: nn.Module) -> list[dict[str, Any]]:
+        """The trained parameters of a network with their learning rates and weight decay."""
         own = self.rivals.get(name, {})
         rate = own.get("learning_rate", self.learning_rate)
         default = (rate, rate) if "learning_rate" in own else (self.learning_rate_embedding, self.learning_rate_time)
@@ -154,13 +187,18 @@ class OperatorLearning(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch with ``fields``, ``lead_time``, ``target`` and perhaps ``mask``."""
         losses = {name: self._loss(net, batch) for name, net in self.networks.items()}
-        self.log("train/loss", losses[""], prog_bar=True)
+        self.log("train/loss", losses[""], prog_bar=True, sync_dist=True)
         for name in self.rival_nets:
-            self.log(f"train/loss/{name}", losses[name])
+            self.log(f"train/loss/{name}", losses[name], sync_dist=True)
         return torch.stack(list(losses.values())).sum()
 
     def _loss(self, net: nn.Module, batch: Batch) -> Tensor:
-        prediction = net(batch["fields"], batch["lead_time"])
+        fields, lead_time = batch["fields"], batch["lead_time"] / (self.pushforward + 1)
+        if self.pushforward:
+            with torch.no_grad():
+                *_, known = rollout(net, fields, lead_time * self.pushforward, self.pushforward)  # type: ignore[arg-type]
+            fields = torch.cat([known, fields[:, known.shape[1] :]], dim=1)
+        prediction = net(fields, lead_time)
         return grouped_relative_loss(prediction, batch["target"], slices=self.slices, p=self.p, mask=batch.get("mask"))
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -222,12 +260,26 @@ class OperatorLearning(L.LightningModule):
         for errors in self.errors.values():
             describe(errors, report)
 
-    def export(self, folder: Path) -> Path:
-        """Save the weights so that ``sciml.load`` runs them without Lightning."""
+    def export(self, folder: Path) -> None:
+        """Save the weights so that ``sciml.load`` runs them without Lightning; to be called by every process."""
         extra = {
             "task": self.data.spec.task,
             "time_scale": self.data.spec.time_scale,
+            "normalised_by": "model" if len(self.data.parts) == 1 else "file",
+            **_time_unit(self.data.parts.values()),
             "fields_in": describe_fields(self.data.fields_in),
             "fields_out": describe_fields(self.data.fields_out),
         }
-        return self.net.save_pretrained(folder, extra=extra)  # type: ignore[union-attr, operator]
+        net: Any = plain_network(self.net)  # type: ignore[arg-type]
+        if self.trainer.is_global_zero:
+            net.save_pretrained(folder, extra=extra)
+
+
+def _time_unit(parts: Iterable[Any]) -> dict[str, float]:
+    """Physical time that is lead time 1, and the lead time of one forecast step, where all parts agree on them."""
+    found = set()
+    for part in parts:
+        if not part.spec.steady:
+            horizon = part.spec.time_scale * float(part.spec.times[1] - part.spec.times[0])
+            found.add((float(f"{horizon:.9g}"), float(f"{part.forecast_times[0] / horizon:.9g}")))
+    return dict(zip(("horizon", "step"), found.pop(), strict=True)) if len(found) == 1 else {}

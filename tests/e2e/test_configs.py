@@ -19,7 +19,7 @@ def options(group):
     ]
 
 
-GROUPS = ("data", "model", "trainer", "callbacks", "logger", "experiment", "debug")
+GROUPS = ("data", "model", "trainer", "callbacks", "logger", "experiment", "debug", "recipe")
 CHOICES = [(group, option) for group in GROUPS for option in options(group)]
 
 
@@ -33,9 +33,9 @@ def compose(*overrides):
 @pytest.mark.parametrize(("group", "option"), CHOICES, ids=lambda value: value)
 def test_every_option_composes_and_instantiates(group, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path = [] if (group, option) == ("data", "mixture") else ["data.path=file.nc"]
+    path = [] if (group, option) in {("data", "mixture"), ("data", "pretraining")} else ["data.path=file.nc"]
     config = compose(f"{group}={option}", *path, "trainer.accelerator=cpu")
-    if option == "ddp":
+    if option in ("ddp", "fsdp"):
         config.trainer.devices = 2
     assert isinstance(instantiate(config.data, _convert_="all"), L.LightningDataModule)
     assert isinstance(instantiate(config.model, _convert_="all"), L.LightningModule)
@@ -48,7 +48,9 @@ def test_every_option_composes_and_instantiates(group, option, tmp_path, monkeyp
 
 
 def test_every_setting_is_explained_where_it_is_defined():
-    inherited = {"data/ns_pwc.yaml", "trainer/gpu.yaml", "trainer/ddp.yaml"}
+    # Their settings are explained in the files that they change.
+    inherited = {"data/ns_pwc.yaml", "data/pretraining.yaml", "model/poseidon_nano.yaml"}
+    inherited |= {"trainer/gpu.yaml", "trainer/ddp.yaml"}
     for path in CONFIGS.rglob("*.yaml"):
         assert path.read_text().startswith("#"), f"{path} does not say what it is"
         name = str(path.relative_to(CONFIGS))
@@ -84,7 +86,7 @@ WRONG = {
     "channel": (["data.channels=[u,w]"], "channel 'w' is not in the file; it has"),
     "too many": (["data.trajectories=100"], "8 trajectories, of which 4 are left for training"),
     "no model": (
-        ["model=poseidon_pretrained", "model.network.pretrained=./nowhere"],
+        ["model=poseidon_pretrained", "model.pretrained=./nowhere"],
         "nowhere does not exist. A folder with config.json",
     ),
     "settings of a fixed architecture": (
@@ -116,7 +118,7 @@ def test_help_is_readable(tmp_path):
     result = train(tmp_path, "--help")
     assert result.code == 0
     assert "python train.py ckpt_path=last" in result.out
-    assert "model: poseidon_pretrained, scot, scot_nano" in result.out
+    assert "poseidon_pretrained, scot, scot_nano" in result.out
     assert max(map(len, result.out.splitlines())) <= 120
 
 
@@ -138,7 +140,7 @@ def test_a_folder_without_weights_is_named(tmp_path, data_dir, finished):
     folder = tmp_path / "empty"
     folder.mkdir()
     (folder / "config.json").write_text((finished.runs[0] / "model/config.json").read_text())
-    arguments = ["model=poseidon_pretrained", f"model.network.pretrained={folder}"]
+    arguments = ["model=poseidon_pretrained", f"model.pretrained={folder}"]
     result = train(tmp_path, *arguments, data_dir=data_dir)
     assert result.code == 1
     assert "has a config.json but no weights: model.safetensors or pytorch_model.bin is expected" in result.out

@@ -104,7 +104,7 @@ def test_a_saved_model_is_fine_tuned_on_other_channels_and_another_size(finished
     result = train(
         tmp_path,
         "experiment=poseidon/finetune",
-        f"model.network.pretrained={run}",
+        f"model.pretrained={run}",
         f"data.path={path}",
         "data.channels=[u,v,tracer]",
         "data.trajectories=3",
