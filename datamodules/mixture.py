@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -162,9 +163,11 @@ class MixturePart:
         return None if self._carried is None else fields[:, self._carried]
 
     def baselines(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Persistence, where the predicted fields are given."""
-        carried = self.carried(batch["fields"])
-        return {} if carried is None else {"persistence": carried[:, None].expand_as(batch["targets"])}
+        """Persistence where the predicted fields are given, and otherwise the mean of the training data."""
+        carried, targets = self.carried(batch["fields"]), batch["targets"]
+        if carried is None:
+            return {"mean": torch.zeros_like(targets)}
+        return {"persistence": carried[:, None].expand_as(targets)}
 
 
 class PartForecasts(Dataset):

@@ -203,6 +203,8 @@ class TrajectoryData(L.LightningDataModule):
     def baselines(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Forecasts to compare with, by name: persistence (nothing changes), and those that the file holds.
 
+        Where the predicted fields are not given, as in a steady problem, it is the mean of the training data instead.
+
         Args:
             batch: Of the evaluation.
 
@@ -213,6 +215,8 @@ class TrajectoryData(L.LightningDataModule):
         carried = self.carried(batch["fields"])
         if carried is not None:
             forecasts["persistence"] = carried[:, None].expand_as(targets)
+        else:
+            forecasts["mean"] = torch.zeros_like(targets)
         steps = self.forecast_steps
         trajectories = batch["trajectory"].cpu().numpy()
         for name, channels in self.references.items():

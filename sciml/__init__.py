@@ -11,16 +11,18 @@ from sciml.version import __version__
 _HOME = {
     "ScOT": "sciml.poseidon",
     "ScOTConfig": "sciml.poseidon",
+    "forecast": "sciml.forecasting",
     "generate": "sciml.pde.generate",
     "load": "sciml.pretrained",
     "open_trajectories": "sciml.data",
     "rollout": "sciml.poseidon",
 }
 
-__all__ = ["ScOT", "ScOTConfig", "__version__", "generate", "load", "open_trajectories", "rollout"]
+__all__ = ["ScOT", "ScOTConfig", "__version__", "forecast", "generate", "load", "open_trajectories", "rollout"]
 
 if TYPE_CHECKING:
     from sciml.data import open_trajectories
+    from sciml.forecasting import forecast
     from sciml.pde.generate import generate
     from sciml.poseidon import ScOT, ScOTConfig, rollout
     from sciml.pretrained import load

@@ -6,6 +6,7 @@ Commands import what they need when they run, so that ``sciml --help`` is instan
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from inspect import getdoc
 from pathlib import Path
@@ -197,7 +198,9 @@ def rollout(
     steps: Annotated[
         int | None, typer.Option("--steps", "-n", help="Steps; to the file's last frame by default.")
     ] = None,
-    stride: Annotated[int, typer.Option(help="Frames of the file that one step spans.")] = 1,
+    stride: Annotated[
+        int | None, typer.Option(help="Frames of the file that one step spans; as in the training by default.")
+    ] = None,
     start: Annotated[int, typer.Option(help="Frame to start from.")] = 0,
     trajectory: Annotated[list[int] | None, typer.Option("--trajectory", "-t", help="Which one; repeatable.")] = None,
     direct: Annotated[bool, typer.Option("--direct", help="Predict every time at once from the first frame.")] = False,
@@ -226,7 +229,8 @@ def rollout(
     written: list[Path] = []
     if out is not None:
         way = "direct" if direct else "autoregressive"
-        written.append(made.write(out, model=str(model), source=str(file), forecast=way, stride=str(stride)))
+        command = shlex.join(["sciml", *sys.argv[1:]])
+        written.append(made.write(out, model=model, source=file, forecast=way, command=command))
     if gif:
         from sciml.plots import forecast_gif
 

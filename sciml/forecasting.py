@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import nn
 
 from sciml.data import open_trajectories
 from sciml.data.normalise import Normaliser
@@ -25,6 +27,8 @@ from sciml.poseidon.rollout import rollout
 from sciml.pretrained import load
 from sciml.version import __version__
 
+_BATCH = 8  # trajectories that are forecast together
+
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
@@ -33,12 +37,13 @@ class Forecast:
     Attributes:
         fields: Predicted fields, the first frame being the given one, shape (trajectory, time, channel, *space); of a
             steady problem the one solution.
-        truth: The same of the file; NaN beyond its last frame.
+        truth: The same of the file; NaN beyond its last frame and inside a body.
         times: Physical time of every frame, shape (time,).
         channels: What was predicted.
         spec: What the file says of itself.
         trajectories: Which trajectories of the file.
         normaliser: Normalises the fields as the model sees them.
+        licence: Licence of the weights, if one is known.
     """
 
     fields: Float[np.ndarray, "trajectory time channel *space"]
@@ -48,24 +53,30 @@ class Forecast:
     spec: TrajectorySpec
     trajectories: tuple[int, ...]
     normaliser: Normaliser
+    licence: str = ""
 
     def errors(self) -> dict[str, dict[str, Float[np.ndarray, " time"]]]:
         """Relative L1 error of normalised fields per frame, median over the trajectories.
 
         Returns:
-            By method (``forecast``, and ``persistence`` where there is time) and channel group that the file holds; NaN
-            beyond the file's last frame.
+            By method (``forecast``, and ``persistence``, or in a steady problem the ``mean`` of the training data) and
+            channel group that the file holds; NaN beyond the file's last frame.
         """
         slices = group_slices(self.channels)
         methods = {"forecast": self.fields}
-        if not self.spec.steady:
+        if self.spec.steady:
+            methods["mean"] = self.normaliser.decode(np.zeros_like(self.truth))
+        else:
             methods["persistence"] = np.broadcast_to(self.truth[:, :1], self.truth.shape)
         truth = torch.from_numpy(self.normaliser.encode(self.truth)).flatten(0, 1)
+        blank = truth.isnan()
+        unknown = blank.flatten(2).all(2).any(1)
         found = {}
         for name, values in methods.items():
             values = torch.from_numpy(self.normaliser.encode(values)).flatten(0, 1)
-            error = relative_error(values, truth, slices=slices).unflatten(0, self.fields.shape[:2])
-            medians = error.quantile(0.5, dim=0).numpy()
+            error = relative_error(values.masked_fill(blank, 0), truth.masked_fill(blank, 0), slices=slices)
+            error[unknown] = torch.nan
+            medians = error.unflatten(0, self.fields.shape[:2]).quantile(0.5, dim=0).numpy()
             found[name] = {
                 self.channels[a].group: medians[:, i]
                 for i, (a, b) in enumerate(pairwise(slices))
@@ -74,25 +85,30 @@ class Forecast:
         return found
 
     def write(self, path: str | Path, **attributes: str) -> Path:
-        """Write the predicted fields as NetCDF, in the layout that ``open_trajectories`` reads.
+        """Write the predicted fields as NetCDF, which xarray and ``open_trajectories`` read.
+
+        Fields that the file does not hold but its reader makes up are left out.
 
         Args:
             path: File to write; one that is there is replaced.
             attributes: What else the file should say of itself.
         """
+        kept = [i for i, field in enumerate(self.channels) if field.observed]
+        said = {"made_by": f"sciml {__version__}", "source_trajectories": list(self.trajectories), **attributes}
+        said |= {"licence": self.licence} if self.licence else {}
         with TrajectoryWriter(
             path,
             task=f"forecast of {self.spec.task or 'a file'}",
             variable="forecast",
-            channels=[field.name for field in self.channels],
+            channels=[self.channels[i].name for i in kept],
             trajectories=len(self.fields),
             times=self.times,
             coordinates=self.spec.coordinates,
             boundary=self.spec.boundary,
-            attributes={"made_by": f"sciml {__version__}", **attributes},
+            attributes={**said, "channel_units": [self.channels[i].unit for i in kept]},
             overwrite=True,
         ) as writer:
-            writer.write(0, np.ascontiguousarray(self.fields, np.float32))
+            writer.write(0, np.ascontiguousarray(self.fields[:, :, kept], np.float32))
         return Path(path)
 
 
@@ -101,7 +117,7 @@ def forecast(
     file: str | Path | Trajectories,
     *,
     steps: int | None = None,
-    stride: int = 1,
+    stride: int | None = None,
     start: int = 0,
     trajectories: Sequence[int] = (0,),
     direct: bool = False,
@@ -111,13 +127,15 @@ def forecast(
     """Forecast trajectories of a file with a saved model.
 
     The fields that the model reads are found in the file by name and normalised as in its training. One step is
-    ``stride`` frames of the file; the forecast may go on beyond its last frame.
+    ``stride`` frames of the file; the forecast may go on beyond its last frame. A model that was trained on several
+    files, each normalised by its own statistics, takes those of this file.
 
     Args:
         model: Folder of a model or of a run, or a hub id.
         file: File, folder or pattern in any layout, or open trajectories.
         steps: How many steps; None: up to the last frame of the file. A steady problem has one.
-        stride: Frames of the file that one step spans. Good values: those of the training, 2 as published.
+        stride: Frames of the file that one step spans; None: the time of a step in the training, or one frame where the
+            model does not say.
         start: Frame to start from.
         trajectories: Which trajectories of the file.
         direct: Predict every time from the first frame at once, instead of feeding predictions back.
@@ -126,44 +144,74 @@ def forecast(
 
     Raises:
         ConfigError: the file lacks a field that the model reads, or has no such trajectory or frame, or the
-            predictions cannot be fed back.
+            predictions cannot be fed back, or there is no such device.
         CheckpointError: there is no such model.
 
     Reference:
         arXiv:2405.19101, equation 9.
     """
-    source = file if isinstance(file, Trajectories) else open_trajectories(file, task=task)
+    with nullcontext(file) if isinstance(file, Trajectories) else open_trajectories(file, task=task) as source:
+        return _forecast(
+            model,
+            source,
+            steps=steps,
+            stride=stride,
+            start=start,
+            trajectories=trajectories,
+            direct=direct,
+            device=device,
+        )
+
+
+def _forecast(
+    model: str | Path,
+    source: Trajectories,
+    *,
+    steps: int | None,
+    stride: int | None,
+    start: int,
+    trajectories: Sequence[int],
+    direct: bool,
+    device: str,
+) -> Forecast:
     spec = source.spec
     described = json.loads((resolve_folder(model) / CONFIG).read_text()).get("sciml", {})
     channels_in, channels_out = (_channels(described, key, spec, source.path) for key in ("fields_in", "fields_out"))
     names_in, names_out = ([field.name for field in channels] for channels in (channels_in, channels_out))
-    _check(source, names_in, names_out, trajectories, start=start, stride=stride, feed_back=not direct)
-    steps = 1 if spec.steady else (spec.steps - 1 - start) // stride if steps is None else steps
+    unit = _frames_of_lead_time_1(described, spec)
+    every: int = stride if stride is not None else max(round(described.get("step", 0.0) * unit), 1)
+    _check(source, names_in, names_out, trajectories, start=start, stride=every, feed_back=not direct)
+    steps = 1 if spec.steady else (spec.steps - 1 - start) // every if steps is None else steps
     if steps < 1:
         raise ConfigError(
-            f"no step of {stride} frame(s) fits after frame {start} of {spec.steps} frames, and none is asked for. "
+            f"no step of {every} frame(s) fits after frame {start} of {spec.steps} frames, and none is asked for. "
             "Give the number of steps (--steps), an earlier start or a smaller stride."
         )
+    net = _on_device(load(model), device).eval()
     dims = len(spec.shape)
     into, out_of = (Normaliser.from_fields(channels, dims=dims) for channels in (channels_in, channels_out))
-    net = load(model).to(device).eval()
     chosen = np.asarray(trajectories)
-    given = source.read_frames(chosen, np.full(len(chosen), start), channels=names_in, normaliser=into)
-    inputs = torch.from_numpy(given).to(device)
-    step = 1.0 if spec.steady else stride / float(described.get("time_scale", spec.time_scale))
-    with torch.inference_mode():
-        if direct or spec.steady:
-            predictions = [net(inputs, step * (k + 1)) for k in range(steps)]
-        else:
-            predictions = list(rollout(net, inputs, step * steps, steps))  # type: ignore[arg-type]
-    predicted = out_of.decode(torch.stack(predictions, 1).cpu().numpy())
-    frames = np.zeros(1, int) if spec.steady else start + stride * np.arange(steps + 1)
+    step, parts = 1.0 if spec.steady else every / unit, []
+    for batch in (chosen[i : i + _BATCH] for i in range(0, len(chosen), _BATCH)):
+        given = source.read_frames(batch, np.full(len(batch), start), channels=names_in, normaliser=into)
+        inputs = torch.from_numpy(given).to(device)
+        with torch.inference_mode():
+            if direct or spec.steady:
+                predictions = [net(inputs, step * (k + 1)) for k in range(steps)]
+            else:
+                predictions = list(rollout(net, inputs, step * steps, steps))  # type: ignore[arg-type]
+        parts.append(torch.stack(predictions, 1).cpu().numpy())
+    predicted = out_of.decode(np.concatenate(parts))
+    frames = np.zeros(1, int) if spec.steady else start + every * np.arange(steps + 1)
     truth = np.full((len(chosen), len(frames), *predicted.shape[2:]), np.nan, np.float32)
     held = frames < spec.steps
     where = np.repeat(chosen, held.sum()), np.tile(frames[held], len(chosen))
     truth[:, held] = source.read_frames(*where, channels=names_out).reshape(len(chosen), -1, *predicted.shape[2:])
     if not spec.steady:
         predicted = np.concatenate([truth[:, :1], predicted], axis=1)
+    if spec.solid:
+        body = source.read_frames(chosen, np.full(len(chosen), start), channels=[spec.solid]) == 1
+        truth = np.where(body[:, None], np.float32(np.nan), truth)
     return Forecast(
         fields=predicted.astype(np.float32),
         truth=truth,
@@ -172,7 +220,23 @@ def forecast(
         spec=spec,
         trajectories=tuple(trajectories),
         normaliser=out_of,
+        licence=str(getattr(net, "licence", None) or described.get("licence") or ""),
     )
+
+
+def _frames_of_lead_time_1(described: dict[str, Any], spec: TrajectorySpec) -> float:
+    """How many frames of the file make lead time 1: by physical time, where the model knows it."""
+    if "horizon" in described and not spec.steady:
+        return float(described["horizon"]) * (spec.steps - 1) / float(spec.times[-1] - spec.times[0])
+    return float(described.get("time_scale", spec.time_scale))
+
+
+def _on_device(net: nn.Module, device: str) -> nn.Module:
+    try:
+        return net.to(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # a torch without CUDA asserts
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"cannot compute on device {device!r}: {reason}. See `sciml doctor` for devices.") from error
 
 
 def _channels(described: dict[str, Any], key: str, spec: TrajectorySpec, path: Path) -> tuple[FieldSpec, ...]:
@@ -188,6 +252,8 @@ def _channels(described: dict[str, Any], key: str, spec: TrajectorySpec, path: P
             "of your own can name its channels in a YAML file beside it (docs/data.md)."
         )
     held = spec.select([field.name for field in channels])
+    if described.get("normalised_by") == "file":
+        channels = [replace(field, mean=own.mean, std=own.std) for field, own in zip(channels, held, strict=True)]
     return tuple(replace(field, observed=own.observed) for field, own in zip(channels, held, strict=True))
 
 

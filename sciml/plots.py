@@ -255,7 +255,7 @@ def scalar_view(
 
 def forecast_gif(
     path: str | Path,
-    times: Sequence[float],
+    times: Sequence[float] | Float[np.ndarray, " time"],
     forecast: Float[np.ndarray, "time channel x y"],
     truth: Float[np.ndarray, "time channel x y"],
     fields: Sequence[FieldSpec],
@@ -277,10 +277,10 @@ def forecast_gif(
     what, view = scalar_view(fields, boundary)
     columns = {f"{what}, forecast": np.stack([view(frame) for frame in forecast])}
     known = np.stack([view(frame) for frame in truth])
-    if len(times) > 1 and np.isfinite(known[1:]).any():
-        ahead = columns[f"{what}, forecast"]
+    ahead = columns[f"{what}, forecast"]
+    if np.isfinite(known[1:] if len(times) > 1 else known).any():  # of a steady problem, the one frame is predicted
         columns = {"truth": known, **columns, "error": np.abs(ahead - known)}
-    return rollout_gif(path, times, columns)
+    return rollout_gif(path, [float(time) for time in times], columns)
 
 
 def rollout_gif(

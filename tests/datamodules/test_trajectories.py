@@ -143,6 +143,14 @@ def test_forecasts_that_the_file_holds_are_baselines_beside_persistence(path):
     torch.testing.assert_close(baselines["other"], expected, rtol=1e-5, atol=1e-6)  # float32
 
 
+def test_the_mean_is_the_baseline_where_nothing_can_persist(path):
+    data = opened(path, channels_in=["u"], channels_out=["v"])
+    batch = next(iter(data.test_dataloader()))
+    baselines = data.baselines(batch)
+    assert list(baselines) == ["mean"]
+    assert torch.equal(baselines["mean"], torch.zeros_like(batch["targets"]))  # the mean, as fields are normalised
+
+
 def test_missing_statistics_are_computed_from_the_training_trajectories(tmp_path):
     values = np.random.default_rng(1).normal(3.0, 2.0, (10, 21, 8, 8)).astype(np.float32)
     values[8:] += 100.0  # must not leak into the statistics
