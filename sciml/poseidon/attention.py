@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sciml.poseidon.biased_attention import cosine_attention
+from sciml.poseidon.precision import full_precision
 
 _LOGIT_SCALE_MAX = math.log(100.0)
 
@@ -128,10 +129,10 @@ class WindowAttention(nn.Module):
 
     def _position_biases(self, window: int, sizes: list[tuple[int, int]]) -> list[Float[Tensor, "head token token"]]:
         """The bias of rectangles inside a window; remembered for inference as long as the weights stay the same."""
-        remember = not (torch.is_grad_enabled() or self.training or torch.compiler.is_compiling())
-        if not remember:
-            return self._compute_position_biases(window, sizes)
         weights = list(self.continuous_position_bias_mlp.parameters())
+        changing = torch.is_grad_enabled() or self.training
+        if changing or torch.compiler.is_compiling() or weights[0].is_inference():  # the last ones have no version
+            return self._compute_position_biases(window, sizes)
         key = (window, *sizes, *((w.data_ptr(), w._version, w.dtype, w.device) for w in weights))
         if self._memo is None or self._memo[0] != key:
             self._memo = (key, self._compute_position_biases(window, sizes))
@@ -139,14 +140,19 @@ class WindowAttention(nn.Module):
 
     def _compute_position_biases(self, window: int, sizes: list[tuple[int, int]]) -> list[Tensor]:
         device = self.logit_scale.device
+        # Small, and what is remembered must not depend on whether the first to ask computes in half precision.
+        with full_precision(device):
+            table = self._position_table(window, device)
+        indices = {size: relative_index(size, window, device) for size in sizes}
+        biases = {size: table.index_select(1, i.flatten()).view(-1, *i.shape) for size, i in indices.items()}
+        return [biases[size] for size in sizes]
+
+    def _position_table(self, window: int, device: torch.device) -> Float[Tensor, "head offset"]:
         first, _, last = self.continuous_position_bias_mlp
         offsets = relative_coordinates(window, self.window or window, device).to(self.logit_scale.dtype)
         # Contiguous, because the gradient of a transposed 512 x 2 matrix is a product that BLAS is slow at.
         hidden = torch.addmm(first.bias, offsets, first.weight.t().contiguous()).relu_()  # type: ignore[arg-type]
-        table = 16.0 * torch.sigmoid(last(hidden)).t()
-        indices = {size: relative_index(size, window, device) for size in sizes}
-        biases = {size: table.index_select(1, i.flatten()).view(-1, *i.shape) for size, i in indices.items()}
-        return [biases[size] for size in sizes]
+        return 16.0 * torch.sigmoid(last(hidden)).t()
 
     def train(self, mode: bool = True) -> WindowAttention:
         """Change the mode and forget the bias: sharded weights change without a trace that ``_version`` would show."""

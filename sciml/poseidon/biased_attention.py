@@ -50,6 +50,8 @@ def cosine_attention(
 def stock_cosine_attention(qkv: Tensor, scale: Tensor, bias: Tensor, *, dropout: float = 0.0) -> Tensor:
     """The same in stock operations, for any device and precision; see ``cosine_attention``."""
     q, k, v = qkv.unbind(2)
+    # Norms in single precision: in half precision epsilon is zero, and a token without content would be 0 / 0.
+    q, k = (x if x.dtype == torch.float64 else x.float() for x in (q, k))
     q = F.normalize(q, dim=-1, eps=_EPS) * scale[:, None]
     k = F.normalize(k, dim=-1, eps=_EPS)
     return _attend(q.to(v.dtype), k.to(v.dtype), v, bias.to(v.dtype), dropout=dropout)
@@ -61,7 +63,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, *, dropout: float = 0
 
 
 class _TiledCosineAttention(torch.autograd.Function):
-    """P = softmax(S) again in the backward pass: dV = P^T dO, dS = P * (dP - rowsum(P * dP)) with dP = dO V^T.
+    """P = softmax(S) again in the backward pass: dV = P^T dO, dS = P * (dO V^T - rowsum(O * dO)).
 
     Then dQ = dS K, dK = dS^T Q, and the bias gets dS summed over samples. A vector x that was scaled to length s, to
     y = s x / |x|, gets dx = s / |x| * (dy - y (y . dy) / s^2), and s gets y . dy / s.
@@ -74,32 +76,32 @@ class _TiledCosineAttention(torch.autograd.Function):
         qk = qkv[:, :, :2]
         factor = length / _dot(qk, qk).sqrt_().clamp_min_(_EPS)
         q, k = (qk * factor).unbind(2)
-        ctx.save_for_backward(qkv, length, factor, bias)
         # Detached: the fused kernel is only chosen for a bias that wants no gradient.
-        return _attend(q, k, qkv[:, :, 2], bias.detach())
+        out = _attend(q, k, qkv[:, :, 2], bias.detach())
+        ctx.save_for_backward(qkv, length, factor, bias, out)
+        return out
 
     @staticmethod
     @once_differentiable
     @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        qkv, length, factor, bias = ctx.saved_tensors
+        qkv, length, factor, bias, out = ctx.saved_tensors
         qk = qkv[:, :, :2] * factor
         d_qkv, d_bias = torch.empty_like(qkv), torch.zeros_like(bias)
-        inputs = [x.transpose(1, 2) for x in (*qk.unbind(2), qkv[:, :, 2], d_out)]
+        inputs = [x.transpose(1, 2) for x in (*qk.unbind(2), qkv[:, :, 2], d_out, _dot(out, d_out))]
         outputs = [x.transpose(1, 2) for x in d_qkv.unbind(2)]
         heads, tokens = bias.shape[:2]
         matrices = max(1, _TILE * torch.get_num_threads() // tokens**2)
         # Overwritten by every tile: fresh memory would cost as much as the arithmetic.
-        buffers = qkv.new_empty(3, min(matrices, len(qkv) * heads), tokens, tokens)
+        buffers = qkv.new_empty(2, min(matrices, len(qkv) * heads), tokens, tokens)
         for tile in _tiles(len(qkv), heads, matrices):
-            q, k, v, d_o = (x[tile].flatten(0, 1) for x in inputs)
+            q, k, v, d_o, mean = (x[tile].flatten(0, 1) for x in inputs)
             d_q, d_k, d_v = (x[tile] for x in outputs)
             b, d_b = bias[tile[1]], d_bias[tile[1]]
-            s, p, d_s = buffers[:, : len(q)]
+            s, p = buffers[:, : len(q)]
             s.view(-1, *b.shape).copy_(b)
             torch.softmax(s.baddbmm_(q, k.mT), dim=-1, out=p)
-            d_p = torch.bmm(d_o, v.mT, out=s)
-            torch.ops.aten._softmax_backward_data.out(d_p, p, -1, p.dtype, grad_input=d_s)
+            d_s = torch.bmm(d_o, v.mT, out=s).sub_(mean).mul_(p)
             d_q.copy_(torch.bmm(d_s, k).view(d_q.shape))
             # The narrow matrix first: BLAS is faster at x^T P than at P^T x.
             d_k.copy_(torch.bmm(q.mT, d_s).mT.unflatten(0, d_k.shape[:2]))

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.errors import ShapeError
+from sciml.poseidon.precision import full_precision
 
 
 def spectral_resample(
@@ -36,7 +37,7 @@ def spectral_resample(
             "an even number. Pad or crop one row, or set the network's image_size to the size of the fields."
         )
     # FFTs of half precision do not exist on the CPU and lose digits on a GPU.
-    with torch.autocast(fields.device.type, enabled=False):
+    with full_precision(fields.device):
         x = fields if fields.dtype == torch.float64 else fields.float()
         spectrum = torch.fft.fftshift(torch.fft.fft2(x, norm="forward"), dim=(-2, -1))
         (dh, dw) = ((m - n) // 2 for n, m in zip(old, size, strict=True))

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from sciml.poseidon import biased_attention
+from sciml.poseidon import biased_attention, rollout
 from sciml.poseidon.attention import WindowAttention, bands, relative_index
 from sciml.poseidon.biased_attention import cosine_attention, stock_cosine_attention
+from tests.poseidon.small import small_network
 
 
 def problem(*, batch=3, tokens=6, heads=5, dim=4, dtype=torch.float64):
@@ -206,6 +207,91 @@ def test_the_position_bias_is_remembered_until_the_weights_change():
         assert not torch.allclose(module(x, window=4), first)
     assert copy.deepcopy(module)._memo is None
     assert pickle.loads(pickle.dumps(module))._memo is None
+
+
+def count_biases(monkeypatch):
+    """A list that grows with every position bias that is computed."""
+    computed, compute = [], WindowAttention._compute_position_biases
+
+    def counted(module, window, sizes):
+        computed.append(window)
+        return compute(module, window, sizes)
+
+    monkeypatch.setattr(WindowAttention, "_compute_position_biases", counted)
+    return computed
+
+
+@pytest.mark.parametrize("quiet", [torch.no_grad, torch.inference_mode])
+def test_a_rollout_computes_every_position_bias_once(monkeypatch, quiet):
+    net, computed = small_network(), count_biases(monkeypatch)
+    with quiet():
+        for _ in rollout(net, torch.randn(1, 2, 16, 16), 1.0, 20):
+            pass
+    assert len(computed) == sum(isinstance(module, WindowAttention) for module in net.modules())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: net.load_state_dict({k: 1.5 * v for k, v in net.state_dict().items()}),
+        lambda net: net.load_state_dict({k: 1.5 * v for k, v in net.state_dict().items()}, assign=True),
+        lambda net: [p.data.mul_(1.5) for p in net.parameters()] and net.train().eval(),
+        lambda net: net.double().float().double(),
+    ],
+    ids=["loaded", "assigned", "changed behind the back, then train() and eval()", "another precision"],
+)
+def test_what_is_remembered_is_forgotten_with_the_weights(change):
+    net, fields = small_network(), torch.randn(1, 2, 16, 16)
+    with torch.no_grad():
+        net(fields, 0.5)
+        change(net)
+        twin = copy.deepcopy(net)  # remembers nothing
+        fields = fields.to(next(net.parameters()).dtype)
+        assert torch.equal(net(fields, 0.5), twin(fields, 0.5))
+
+
+def test_autocast_leaves_no_trace_in_what_is_remembered():
+    net, fields = small_network(), torch.randn(1, 2, 16, 16)
+    with torch.no_grad():
+        expected = copy.deepcopy(net)(fields, 0.5)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            net(fields, 0.5)
+        assert torch.equal(net(fields, 0.5), expected)
+
+
+def test_a_network_made_in_inference_mode_runs():
+    with torch.inference_mode():
+        net, fields = small_network(), torch.randn(1, 2, 16, 16)
+        torch.testing.assert_close(net(fields, 0.5), net(fields, 0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_stock_attention_in_half_precision_loses_no_more_than_its_rounding(dtype):
+    exact = gradients(plainly, problem(tokens=16))
+    out, found = gradients(stock_cosine_attention, [x.detach().to(dtype).requires_grad_() for x in problem(tokens=16)])
+    assert out.dtype == dtype
+    # Queries and keys are rounded to eps / 2, which scores of up to 20 multiply.
+    tolerance = 20 * torch.finfo(dtype).eps
+    for a, b in zip((out, *found), (exact[0], *exact[1]), strict=True):
+        assert (a - b).norm() < tolerance * b.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_token_without_content_is_finite_in_half_precision(dtype):
+    qkv, scale, bias = (x.detach().to(dtype) for x in problem())
+    qkv[:, -1] = 0
+    assert stock_cosine_attention(qkv, scale, bias).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_off_the_cpu_every_step_keeps_precision_and_device(dtype):
+    net, fields = small_network().train(), torch.empty(2, 2, 16, 16, device="meta", dtype=dtype, requires_grad=True)
+    net.to("meta", dtype)  # shapes and types without data, by the path of any device that is not the CPU
+    prediction = net(fields, 0.5)
+    prediction.sum().backward()
+    assert prediction.shape == fields.shape
+    for tensor in (prediction, fields.grad, *(parameter.grad for parameter in net.parameters())):
+        assert (tensor.device.type, tensor.dtype) == ("meta", dtype)
 
 
 def test_training_leaves_the_module_as_it_is():
