@@ -96,7 +96,8 @@ def problem(size: str, batch: int, who: str, checkout: Path | None = None) -> di
     operations = stock_operations if who == "stock" else nullcontext
 
     def forward() -> Tensor:
-        net.eval()
+        if net.training:
+            net.eval()
         with torch.no_grad(), operations():
             return call()
 
@@ -108,6 +109,11 @@ def problem(size: str, batch: int, who: str, checkout: Path | None = None) -> di
         return prediction
 
     return {"forward": forward, "forward+backward": forward_backward}
+
+
+def competitors(checkout: Path | None) -> tuple[str, ...]:
+    """Who is measured, the package last."""
+    return ("original", "stock", "sciml") if checkout else ("stock", "sciml")
 
 
 def matmul_rate(rows: int = 2048, width: int = 1024) -> float:
@@ -126,7 +132,7 @@ def seconds(function: Callable[[], object]) -> float:
 def flops(size: str) -> Limits:
     """Operations for one sample, by limit and task."""
     limits: Limits = {}
-    for limit, windows in (("published", whole_windows), ("counted", nullcontext)):
+    for limit, windows in {"published": whole_windows, "counted": nullcontext}.items():
         net, fields = ScOT(ScOTConfig.preset(size)), torch.randn(1, 4, 128, 128)
         with stock_operations(), windows(), FlopCounterMode(display=False) as forward:
             prediction = net(fields, 0.5)
@@ -142,7 +148,7 @@ def flops(size: str) -> Limits:
 
 def measure(size: str, batch: int, rounds: int, checkout: Path | None) -> tuple[list[float], Times]:
     """Matmul rates, and times by (task, who), taken in turns."""
-    names = ("original", "stock", "sciml") if checkout else ("stock", "sciml")
+    names = competitors(checkout)
     problems = {who: problem(size, batch, who, checkout) for who in names}
     predictions = {who: tasks["forward"]() for who, tasks in problems.items()}
     for who in names[:-1]:  # rounding of float32, which differs between them, through some hundred layers
@@ -152,8 +158,9 @@ def measure(size: str, batch: int, rounds: int, checkout: Path | None) -> tuple[
     for round_ in range(rounds + 1):
         rates.append(matmul_rate())
         for (what, who), found in times.items():
+            problems[who][what]()  # comes back to its mode, its memory and the cache
             spent = seconds(problems[who][what])
-            if round_:  # the first one warms up
+            if round_:
                 found.append(spent)
     return rates, times
 
@@ -205,7 +212,7 @@ def shares_table(shares: dict[str, dict[str, float]]) -> Table:
 
 def main() -> None:
     """Measure, print, and write what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=["T", "B"], help="published sizes")
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 8])
     parser.add_argument("--rounds", type=int, default=5)
@@ -220,8 +227,17 @@ def main() -> None:
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
         return
 
-    console, report = Console(), []
+    console, report, most = Console(), [], max(args.batches)
     console.print(f"128x128, {args.threads} threads, float32, torch {torch.__version__}")
+    # First of all: a child process starts with the peak of its parent.
+    for size in args.sizes:
+        memory = {who: peak_memory(size, most, who, args.reference) for who in competitors(args.reference)}
+        for who, peak in memory.items():
+            ratio = f", {peak / memory['original']:.2f} of the original" if args.reference else ""
+            console.print(f"Peak memory of Poseidon-{size}, batch {most}, {who}: {peak:.2f} GiB{ratio}")
+        report.append({"size": size, "batch": most, "memory": memory})
+    console.print(f"Goals: {', '.join(f'{goal} {of}' for of, goal in MEMORY_GOALS.items())}")
+
     for size in args.sizes:
         limits = flops(size)
         for batch in args.batches:
@@ -231,13 +247,6 @@ def main() -> None:
             console.print(f"Large matrix product: {max(rates) / 1e9:.0f} GFLOP/s at best, {slow:.0f} in the median.")
             found = {f"{what}, {who}": spent for (what, who), spent in times.items()}
             report.append({"size": size, "batch": batch, "seconds": found, "flop": limits, "rates": rates})
-        names = sorted({who for _, who in times})
-        memory = {who: peak_memory(size, max(args.batches), who, args.reference) for who in names}
-        for who, peak in memory.items():
-            ratio = f", {peak / memory['original']:.2f} of the original" if args.reference else ""
-            console.print(f"Peak memory of Poseidon-{size}, batch {max(args.batches)}, {who}: {peak:.2f} GiB{ratio}")
-        console.print(f"Goals: {', '.join(f'{goal} {of}' for of, goal in MEMORY_GOALS.items())}")
-        report.append({"size": size, "batch": max(args.batches), "memory": memory})
     shares = {what: where_time_goes(task) for what, task in problem("T", 4, "sciml").items()}
     console.print(shares_table(shares))
     if args.out:
