@@ -6,8 +6,8 @@
 Each point is one run of ``train.py experiment=poseidon/sample_efficiency``: three networks take the same steps on the
 same batches and are judged after the last step, without selection, on the same test trajectories. A seed sets the
 random weights and the order of the samples; the training trajectories are the first ones of one generated file. The
-learning rates stand in the experiment's configuration and are the same for all points. A point that is finished is not
-run again.
+learning rates are the same for all points: those of ``configs/model/poseidon_nano.yaml``, and the FNO's in the
+experiment. A point that is finished is not run again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ METRICS = {
     "persistence": "test/persistence",
 }
 LEARNERS = ("fine-tuned", "from scratch", "FNO")
-TEST = 64
+TEST, LARGEST = 64, 256  # of one file for all points, the test trajectories last
 
 # Flows are normalised as in pretraining, other quantities by their own statistics.
 _FLOW = ("data.channels=[rho,u,v,p]", "data.statistics=${model.pretrained}", "+data.generate.tracer=false")
@@ -90,8 +90,8 @@ def architecture(pretrained: str) -> list[str]:
     """Settings that give the network from scratch the architecture of the pretrained one."""
     from dataclasses import asdict
 
+    from sciml.hub import resolve_folder
     from sciml.poseidon.checkpoint import read_config
-    from sciml.poseidon.hub import resolve_folder
 
     of_the_data = ("image_size", "num_channels", "num_out_channels", "channel_slice_list_normalized_loss")
     settings = asdict(read_config(resolve_folder(pretrained)))
@@ -231,12 +231,13 @@ def _range(errors: list[float]) -> tuple[float, float]:
 def main() -> None:
     options = arguments()
     path = options.out / "results.jsonl"
-    # The file holds as many trajectories as the largest point needs, the test ones last.
+    # A folder may be given from anywhere; the run starts in the root of the repository.
+    pretrained = str(Path(options.pretrained).resolve()) if Path(options.pretrained).exists() else options.pretrained
     settings = {
-        "pretrained": options.pretrained,
+        "pretrained": pretrained,
         "steps": options.steps,
         "resolution": options.resolution,
-        "file": max(options.trajectories) + TEST,
+        "file": max(*options.trajectories, LARGEST) + TEST,
     }
     points = [
         {"task": task, "trajectories": count, "seed": seed, **settings}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from sciml.data.spec import FieldSpec, TrajectorySpec, group_slices
 from sciml.data.trajectories import Trajectories
 from sciml.data.write import TrajectoryWriter
 from sciml.errors import ConfigError
+from sciml.hub import CONFIG, resolve_folder
 from sciml.metrics import relative_error
-from sciml.poseidon.checkpoint import CONFIG, resolve_folder
+from sciml.poseidon.network import ScOT
 from sciml.poseidon.rollout import rollout
 from sciml.pretrained import load
 from sciml.version import __version__
@@ -220,7 +221,9 @@ def _forecast(
         spec=spec,
         trajectories=tuple(trajectories),
         normaliser=out_of,
-        licence=str(getattr(net, "licence", None) or described.get("licence") or ""),
+        licence=net.card.licence
+        if isinstance(net, ScOT)
+        else "",  # the licence of published weights stands nowhere else
     )
 
 
@@ -243,8 +246,7 @@ def _channels(described: dict[str, Any], key: str, spec: TrajectorySpec, path: P
     """Fields that a model reads or predicts: as it says itself, or else all that the file has."""
     if key not in described:
         return spec.select(spec.inputs if key == "fields_in" else spec.targets)
-    known = {field.name for field in fields(FieldSpec)}
-    channels = [FieldSpec(**{k: v for k, v in field.items() if k in known}) for field in described[key]]
+    channels = [FieldSpec.from_dict(field) for field in described[key]]
     if missing := [field.name for field in channels if field.name not in spec.names]:
         raise ConfigError(
             f"the model {'reads' if key == 'fields_in' else 'predicts'} {', '.join(f.name for f in channels)}, but "

@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from sciml.errors import CheckpointError
+from sciml.hub import CONFIG, WEIGHTS, resolve_folder
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT_VERSION = 1
 
 
@@ -52,8 +52,7 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Config and tensors of a model.
 
     Args:
-        folder: A folder with ``config.json`` and ``model.safetensors``, or the folder of a run (which has them under
-            ``model/``).
+        folder: Whatever ``sciml.hub.resolve_folder`` finds.
 
     Raises:
         CheckpointError: a file is missing or damaged.
@@ -61,16 +60,11 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    found = [place for place in (Path(folder), Path(folder) / "model") if (place / CONFIG).is_file()]
-    if not found:
-        raise CheckpointError(
-            f"neither {folder} nor its subfolder model/ has a {CONFIG}. A folder written by save_pretrained, or the "
-            "folder of a finished run, is expected."
-        )
+    folder = resolve_folder(folder)
     try:
-        return json.loads((found[0] / CONFIG).read_text()), load_file(found[0] / WEIGHTS)
+        return json.loads((folder / CONFIG).read_text()), load_file(folder / WEIGHTS)
     except (json.JSONDecodeError, SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"the model in {found[0]} cannot be read: {CONFIG} or {WEIGHTS} is missing, damaged or cut short "
+            f"the model in {folder} cannot be read: {CONFIG} or {WEIGHTS} is missing, damaged or cut short "
             f"({error}). Fetch or save it again."
         ) from error

@@ -16,7 +16,8 @@ def load(id_or_folder: str | Path, **options: Any) -> nn.Module:
 
     Args:
         id_or_folder: A folder with ``config.json`` and ``model.safetensors``, the folder of a run (which has them under
-            ``model/``), or a hub id such as ``camlab-ethz/Poseidon-T``.
+            ``model/``), the name of a model that comes with the package (``poseidon-nano``), or a hub id such as
+            ``camlab-ethz/Poseidon-T``.
         options: Passed to the loader of the model's family, e.g. ``revision``, ``local_files_only``, ``channels_in``,
             ``channels_out``, ``image_size``, ``resolution`` of ``sciml.poseidon.checkpoint.from_pretrained``.
 
@@ -28,8 +29,8 @@ def load(id_or_folder: str | Path, **options: Any) -> nn.Module:
         ConfigError: the model's family has no such option.
     """
     from sciml.baselines.fno import FNO
+    from sciml.hub import CONFIG, resolve_folder
     from sciml.poseidon.checkpoint import from_pretrained
-    from sciml.poseidon.hub import CONFIG, resolve_folder
 
     where = {key: options[key] for key in ("revision", "local_files_only") if key in options}
     folder = resolve_folder(id_or_folder, **where)
@@ -56,8 +57,8 @@ def field_statistics(id_or_folder: str | Path) -> dict[str, tuple[float, float]]
     Raises:
         CheckpointError: there is no model, or it does not say.
     """
+    from sciml.hub import CONFIG, resolve_folder
     from sciml.poseidon.card import read_card
-    from sciml.poseidon.hub import CONFIG, resolve_folder
 
     folder = resolve_folder(id_or_folder)
     card = read_card(json.loads((folder / CONFIG).read_text()))

@@ -217,6 +217,15 @@ def test_a_wrong_name_is_one_line(case, monkeypatch, capsys):
     assert "does not exist" in shown.err
 
 
+def test_the_licence_of_the_weights_goes_into_the_forecast(case):
+    _, folder, _ = case
+    (folder / "model/README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    made = forecast(folder / "model", folder / "mine.nc", steps=1)
+    assert made.licence == "CC-BY-NC-4.0"
+    with sciml.open_trajectories(made.write(folder / "forecast.nc")) as again:
+        assert again.spec.attributes["licence"] == "CC-BY-NC-4.0"
+
+
 def test_a_model_without_description_takes_the_fields_of_the_file(case, tmp_path):
     _, folder, _ = case
     config = json.loads((folder / "model/config.json").read_text())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +44,12 @@ class FieldSpec:
     def __post_init__(self):
         if not self.group:
             object.__setattr__(self, "group", self.name)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FieldSpec:
+        """Read what ``dataclasses.asdict`` wrote; keys that this version does not know are left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in known})
 
 
 @dataclass(frozen=True, eq=False)

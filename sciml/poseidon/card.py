@@ -10,7 +10,7 @@ from typing import Any
 
 from sciml.data.published import TASKS
 from sciml.data.spec import FieldSpec
-from sciml.poseidon.hub import CARD, is_hub_id
+from sciml.hub import CARD, is_hub_id
 
 _PUBLISHED, _PUBLISHED_LICENCE = "camlab-ethz/Poseidon-", "CC-BY-NC-4.0"
 
@@ -52,7 +52,7 @@ def read_card(content: Mapping[str, Any], *, folder: Path | None = None, origin:
     """
     own = content.get("sciml", {})
     published = "sciml" not in content and content.get("num_channels") == 4
-    fields = {key: tuple(map(_field, own.get(key, ()))) for key in ("fields_in", "fields_out")}
+    fields = {key: tuple(map(FieldSpec.from_dict, own.get(key, ()))) for key in ("fields_in", "fields_out")}
     if published:
         known = tuple(field.spec for field in TASKS["CE-RP"].fields)
         fields = {"fields_in": known, "fields_out": known if content.get("num_out_channels") == 4 else ()}
@@ -68,11 +68,6 @@ def fields_named(names: Sequence[str], known: Sequence[FieldSpec]) -> tuple[Fiel
     """The known fields of these names, in this order; those that are not known have no statistics."""
     by_name = {field.name: field for field in known}
     return tuple(by_name.get(name, FieldSpec(name)) for name in names)
-
-
-def _field(entry: Mapping[str, Any]) -> FieldSpec:
-    names = {field.name for field in dataclasses.fields(FieldSpec)}
-    return FieldSpec(**{key: value for key, value in entry.items() if key in names})
 
 
 def _stated_licence(folder: Path) -> str:

@@ -15,11 +15,11 @@ from rich.console import Console
 from torch import Tensor
 
 from sciml.errors import CheckpointError, ConfigError
+from sciml.hub import CONFIG, OLD_WEIGHTS, WEIGHTS, resolve_folder
 from sciml.model_folder import write_model
 from sciml.poseidon.adapt import ChannelMatch, adapt_channels, channel_table, match_channels
 from sciml.poseidon.card import fields_named, read_card
 from sciml.poseidon.config import ScOTConfig
-from sciml.poseidon.hub import CONFIG, OLD_WEIGHTS, WEIGHTS, resolve_folder
 from sciml.poseidon.network import ScOT
 
 # What transformers and this package write beside the settings of the network.

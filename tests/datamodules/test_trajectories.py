@@ -8,26 +8,13 @@ import torch
 
 from datamodules.loading import position
 from datamodules.trajectories import TrajectoryData
-from sciml.data import TrajectoryWriter
 from sciml.errors import ConfigError, SciMLError
+from tests.flows import write_flows
 
 
 @pytest.fixture
 def path(tmp_path):
-    frames = np.random.default_rng(0).standard_normal((20, 21, 2, 8, 8)).astype(np.float32)
-    axis = np.arange(8) / 8
-    with TrajectoryWriter(
-        tmp_path / "NS-PwC.nc",
-        task="NS-PwC",
-        variable="velocity",
-        channels=("u", "v"),
-        trajectories=20,
-        times=np.linspace(0, 1, 21),
-        coordinates={"x": axis, "y": axis},
-        boundary=("periodic", "periodic"),
-    ) as writer:
-        writer.write(0, frames)
-    return tmp_path / "NS-PwC.nc"
+    return write_flows(tmp_path / "NS-PwC.nc", trajectories=20)
 
 
 def opened(path, **settings):

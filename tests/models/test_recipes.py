@@ -4,7 +4,6 @@ import copy
 from functools import partial
 
 import lightning as L
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,7 +14,6 @@ from models.poseidon import OperatorLearning
 from models.recipes import NEW, RunningMean, TrainFirst, freeze, lora
 from models.sharding import plain_network
 from models.summary import activation_memory, training_memory
-from sciml.data import TrajectoryWriter
 from sciml.errors import ConfigError
 from sciml.poseidon.blocks import recompute_activations
 from sciml.poseidon.build import build_scot
@@ -23,6 +21,7 @@ from sciml.poseidon.config import ScOTConfig
 from sciml.poseidon.loss import grouped_relative_loss
 from sciml.poseidon.network import ScOT
 from tests.e2e.halves import HalvedLosses
+from tests.flows import write_flows
 
 TINY = {
     "patch_size": 2,
@@ -38,20 +37,7 @@ SMALL = partial(build_scot, **TINY)
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipes") / "NS-PwC.nc"
-    axis = np.arange(8) / 8
-    with TrajectoryWriter(
-        path,
-        task="NS-PwC",
-        variable="velocity",
-        channels=("u", "v"),
-        trajectories=6,
-        times=np.linspace(0, 1, 21),
-        coordinates={"x": axis, "y": axis},
-        boundary=("periodic", "periodic"),
-    ) as writer:
-        writer.write(0, np.random.default_rng(0).standard_normal((6, 21, 2, 8, 8)).astype(np.float32))
-    return path
+    return write_flows(tmp_path_factory.mktemp("recipes") / "NS-PwC.nc", trajectories=6)
 
 
 def trained(path, folder, *, steps=3, callbacks=(), batch_size=4, channels_in=("u", "v"), resume=None, **settings):

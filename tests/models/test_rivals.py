@@ -3,14 +3,13 @@
 from functools import partial
 
 import lightning as L
-import numpy as np
 import pytest
 import torch
 
 from datamodules.trajectories import TrajectoryData
 from models.poseidon import OperatorLearning
-from sciml.data import TrajectoryWriter
 from sciml.poseidon.build import build_scot
+from tests.flows import write_flows
 
 TINY = {"patch_size": 4, "embed_dim": 8, "depths": (1,), "num_heads": (2,), "skip_connections": (0,)}
 STEPS = 3
@@ -18,20 +17,7 @@ STEPS = 3
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("rivals") / "NS-PwC.nc"
-    axis = np.arange(8) / 8
-    with TrajectoryWriter(
-        path,
-        task="NS-PwC",
-        variable="velocity",
-        channels=("u", "v"),
-        trajectories=6,
-        times=np.linspace(0, 1, 21),
-        coordinates={"x": axis, "y": axis},
-        boundary=("periodic", "periodic"),
-    ) as writer:
-        writer.write(0, np.random.default_rng(0).standard_normal((6, 21, 2, 8, 8)).astype(np.float32))
-    return path
+    return write_flows(tmp_path_factory.mktemp("rivals") / "NS-PwC.nc", trajectories=6)
 
 
 SMALL = partial(build_scot, **TINY)

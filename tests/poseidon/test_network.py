@@ -10,27 +10,14 @@ from sciml.errors import ConfigError, ShapeError
 from sciml.poseidon import ScOT, ScOTConfig, rollout
 from sciml.poseidon.loss import grouped_relative_loss
 from sciml.poseidon.resample import spectral_resample
+from tests.poseidon import small
 
-SMALL = {
-    "image_size": 32,
-    "embed_dim": 8,
-    "depths": (2, 2),
-    "num_heads": (2, 4),
-    "skip_connections": (1, 0),
-    "window_size": 4,
-    "num_channels": 3,
-    "num_out_channels": 2,
-}
+# The small network with three channels in, on a larger grid and with larger patches.
+SMALL = {**small.SMALL, "image_size": 32, "patch_size": 4, "depths": (2, 2), "num_channels": 3}
 
 
 def network(**changes):
-    """A network with weights far from their near-zero start, so that everything takes part."""
-    torch.manual_seed(0)
-    net = ScOT(ScOTConfig(**{**SMALL, **changes}))
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    return net.eval()
+    return small.small_network(**{**SMALL, **changes})
 
 
 @pytest.mark.parametrize("size", [(32, 32), (32, 48), (20, 36), (30, 33), (4, 64)])

@@ -7,7 +7,7 @@ from pathlib import Path
 from sciml.errors import CheckpointError
 
 CONFIG, WEIGHTS, OLD_WEIGHTS, CARD = "config.json", "model.safetensors", "pytorch_model.bin", "README.md"
-SHIPPED = Path(__file__).parents[1] / "assets"  # models that come with the package, by name
+SHIPPED = Path(__file__).parent / "assets"  # models that come with the package, by name
 
 
 def resolve_folder(id_or_folder: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Path:
@@ -27,8 +27,8 @@ def resolve_folder(id_or_folder: str | Path, *, revision: str | None = None, loc
             return folder
     if Path(id_or_folder).exists():
         raise CheckpointError(
-            f"{id_or_folder} has no {CONFIG}, nor has its subfolder model/. A folder written by save_pretrained, or "
-            f"the folder of a finished run, is expected."
+            f"{id_or_folder} has no {CONFIG}, and no subfolder model/ that has a {CONFIG}. A folder written by "
+            "save_pretrained, or the folder of a finished run, is expected."
         )
     if not is_hub_id(id_or_folder):
         raise CheckpointError(
