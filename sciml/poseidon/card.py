@@ -85,4 +85,4 @@ def _stated_licence(folder: Path) -> str:
     licence = ", ".join(licence) if isinstance(licence, list) else str(licence)
     if licence == "other":
         licence = str(head.get("license_name", licence))
-    return licence.upper() if licence.startswith("cc-") else licence
+    return licence.upper() if licence.startswith(("cc-", "mit")) else licence
