@@ -29,11 +29,13 @@ class Result:
 
 
 def train(folder, *arguments, full_error=False, data_dir=None):
-    """Run ``python train.py debug=fast ...`` in a folder."""
+    """Run ``python train.py debug=fast ...`` in a folder; unless told otherwise, one small network from nothing."""
     environment = {k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
     if full_error:
         environment["HYDRA_FULL_ERROR"] = "1"
+    if not any(a.startswith("experiment=") for a in arguments):
+        arguments = ("experiment=poseidon/ns_pwc_nano", *arguments)
     flags, settings = [a for a in arguments if a.startswith("-")], [a for a in arguments if not a.startswith("-")]
     command = [sys.executable, str(ROOT / "train.py"), *flags, "debug=fast", "trainer.accelerator=cpu", *settings]
     command += [f"data_dir={data_dir}"] if data_dir else []

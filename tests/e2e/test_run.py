@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sciml
-from tests.e2e.conftest import train
+from tests.e2e.conftest import ROOT, train
 
 
 def test_a_run_leaves_everything_that_is_needed_to_judge_and_to_repeat_it(finished):
@@ -29,8 +29,19 @@ def test_a_run_leaves_everything_that_is_needed_to_judge_and_to_repeat_it(finish
     assert f"Report: {run / 'report.html'}" in finished.out
     page = (run / "report.html").read_text()
     assert not re.search(r'(src|href)="(?!data:)', page), "the page must not need other files"
-    for expected in ("persistence", "python train.py debug=fast", "torch", "trajectories: 8", "median (physical)"):
+    for expected in ("persistence", "debug=fast", "torch", "trajectories: 8", "median (physical)"):
         assert expected in page
+
+
+def test_the_default_run_shows_fine_tuned_against_from_scratch(tmp_path, data_dir):
+    result = train(tmp_path, "experiment=poseidon/nano", data_dir=data_dir)
+    assert result.code == 0, result.out
+    (run,) = result.runs
+    page = (run / "report.html").read_text()
+    for method in ("direct", "scratch, direct", "scratch, autoregressive", "persistence"):
+        assert method in page
+    assert sciml.load(run).config.embed_dim == 40  # that of the pretrained network
+    assert "- experiment: poseidon/nano" in (ROOT / "configs/train.yaml").read_text()
 
 
 def test_losses_are_logged_at_every_step_that_was_asked_for(finished):
