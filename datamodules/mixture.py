@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.loading import ResumableLoader, loader_settings, position
-from datamodules.trajectories import TrajectoryData
+from datamodules.trajectories import TrajectoryData, given_statistics
 from sciml.data.dataset import identity
 from sciml.data.forecast import forecasts_of
 from sciml.data.mixture import MixtureDataset
 from sciml.data.normalise import Normaliser
+from sciml.data.scalars import scalar_specs
 from sciml.data.spec import FieldSpec, TrajectorySpec
 from sciml.errors import ConfigError
 
@@ -27,13 +28,15 @@ class MixtureData(L.LightningDataModule):
     """Training pairs drawn from several files by weight; every file is validated and tested on its own.
 
     Channels are matched by name (``sciml.data.mixture.MixtureDataset``): one that a file does not have is 0 among the
-    inputs and masked among the targets. Forecasts are direct; what a file does not hold is not fed back.
+    inputs and masked among the targets. Scalars are normalised by their statistics over all files that have them, and 0
+    for the others. Forecasts are direct; what a file does not hold is not fed back.
 
     Args:
         parts: The files by name: settings of ``TrajectoryData``, besides ``weight``, how often the file is drawn
             relative to the others (default: as often as it has pairs), and ``rename``, new names of its channels, so
             that the same quantity has the same name everywhere, e.g. ``{"density": "rho"}``.
             None instead of settings leaves a part out.
+        scalars: Names of the parameters of the equation that the network reads; None: none.
         batch_size: Pairs in a batch of one process.
         eval_batch_size: Trajectories in a batch of the evaluation.
         num_workers: Loader processes; 0 reads in the training process.
@@ -48,6 +51,7 @@ class MixtureData(L.LightningDataModule):
         self,
         parts: Mapping[str, Mapping[str, Any] | None],
         *,
+        scalars: Sequence[str] | None = None,
         batch_size: int = 16,
         eval_batch_size: int = 16,
         num_workers: int = 0,
@@ -58,6 +62,13 @@ class MixtureData(L.LightningDataModule):
         described = {name: {**settings, **part} for name, part in parts.items() if part}
         if not described or any("path" not in part for part in described.values()):
             raise ConfigError(f"data.parts is {dict(parts)}; a name, and a path for each name, is expected.")
+        if own := [name for name, part in described.items() if part.get("scalars")]:
+            raise ConfigError(
+                f"data.parts.{own[0]}.scalars names scalars for one file, but a network reads the same ones of every "
+                "file. Name them for all with data.scalars=[NAMES]."
+            )
+        self.scalar_names = tuple(scalars or ())
+        self.statistics: Any = settings.get("statistics")
         self.weights = [part.pop("weight", None) for part in described.values()]
         if None in self.weights and any(weight is not None for weight in self.weights):
             raise ConfigError(
@@ -82,8 +93,12 @@ class MixtureData(L.LightningDataModule):
         for file in self.files.values():
             file.trainer = self.trainer
             file.setup(stage)
+        scalars = self._scalars()
+        for file in self.files.values():
+            file.scalars = tuple(scalar for scalar in scalars if scalar.name in file.source.spec.scalars)
         self.pairs = self._mixed([f.dataset(f.training_pairs, f.train_indices) for f in self.files.values()])
         self.fields_in, self.fields_out = self.pairs.fields_in, self.pairs.fields_out
+        self.scalars = tuple(sorted(scalars, key=lambda scalar: self.pairs.scalars.index(scalar.name)))
         self.shape = self.pairs.datasets[0].spec.shape
         first = self.pairs.datasets[0].spec
         self.spec: TrajectorySpec = replace(first, task=", ".join(self.files))
@@ -124,6 +139,10 @@ class MixtureData(L.LightningDataModule):
         settings = {"collate_fn": identity, **loader_settings(self.trainer, self.num_workers)}
         datasets = [PartForecasts(mixture, part) for part in range(len(files))]
         return [DataLoader(dataset, batch_size=self.eval_batch_size, **settings) for dataset in datasets]
+
+    def _scalars(self) -> tuple[FieldSpec, ...]:
+        sources = [(file.source, file.train_indices) for file in self.files.values()]
+        return scalar_specs(sources, self.scalar_names, known=given_statistics(self.statistics))
 
     def _mixed(self, datasets: list[Any]) -> MixtureDataset:
         return MixtureDataset(datasets, rename=self.rename)

@@ -21,6 +21,7 @@ from sciml.data.forecast import ForecastDataset
 from sciml.data.normalise import Normaliser, compute_statistics
 from sciml.data.pairs import AllPairs, FixedInput, Pairs, SteadyPair, split
 from sciml.data.sampler import ResumableBatchSampler
+from sciml.data.scalars import scalar_specs
 from sciml.data.spec import FieldSpec, TrajectorySpec
 from sciml.errors import ConfigError
 from sciml.pretrained import field_statistics
@@ -42,6 +43,7 @@ class TrajectoryData(L.LightningDataModule):
         channels: Names of the fields the network reads and predicts; None: those of the task.
         channels_in: Names of the fields it reads; None: ``channels``.
         channels_out: Names of the fields it predicts; None: ``channels``.
+        scalars: Names of the parameters of the equation that the network reads; None: none.
         trajectories: How many to train on, from the start of the file; None: all of the training split.
         validation: How many to validate with; None: as published, or a tenth where the file has no room for that.
         test: How many to test with; None: the same.
@@ -49,9 +51,9 @@ class TrajectoryData(L.LightningDataModule):
         max_steps: Number of strides of the longest pair; None: as many as fit, at most the published 7.
         transitions: Numbers of strides that a training pair may span; None: all, 0 included.
         start: Only pairs that start at this step; None: all starts.
-        statistics: What to normalise by instead of the file's own statistics: (mean, standard deviation) of fields by
-            name, where None stands for that of the file; or a pretrained model (folder, run folder or hub id), whose
-            statistics are used for every field that it knows.
+        statistics: What to normalise by instead of the file's own statistics: (mean, standard deviation) of fields and
+            scalars by name, where None stands for that of the file; or a pretrained model (folder, run folder or hub
+            id), whose statistics are used for all that it knows.
         baselines: Forecasts that the file holds, to compare with: for each name the channels that stand for the fields
             that are predicted, e.g. ``{"climatology": ["climatology"]}``.
         batch_size: Pairs in a batch of one process.
@@ -73,6 +75,7 @@ class TrajectoryData(L.LightningDataModule):
         channels: Sequence[str] | None = None,
         channels_in: Sequence[str] | None = None,
         channels_out: Sequence[str] | None = None,
+        scalars: Sequence[str] | None = None,
         trajectories: int | None = None,
         validation: int | None = None,
         test: int | None = None,
@@ -96,6 +99,8 @@ class TrajectoryData(L.LightningDataModule):
         self.generate = generate
         self.channels_in = channels_in or channels
         self.channels_out = channels_out or channels
+        self.scalar_names = tuple(scalars or ())
+        self.scalars: tuple[FieldSpec, ...] = ()
         self.trajectories_train, self.validation, self.test = trajectories, validation, test
         self.stride, self.longest, self.transitions, self.start = stride, max_steps, transitions, start
         self.statistics = statistics
@@ -140,7 +145,9 @@ class TrajectoryData(L.LightningDataModule):
         unknown = [f.name for f in spec.select([*names_in, *names_out]) if f.mean is None or f.std is None]
         if unknown:
             spec = spec.with_statistics(*compute_statistics(self.source, self.train_indices, channels=unknown))
-        self.spec = spec = self._with_given_statistics(spec)
+        given = given_statistics(self.statistics)
+        self.scalars = scalar_specs([(self.source, self.train_indices)], self.scalar_names, known=given)
+        self.spec = spec = self._with_given_statistics(spec, given)
         self.fields_in: tuple[FieldSpec, ...] = spec.select(names_in)
         self.fields_out: tuple[FieldSpec, ...] = spec.select(names_out)
         self.normaliser_out = Normaliser.from_fields(self.fields_out, dims=len(spec.shape))
@@ -257,20 +264,15 @@ class TrajectoryData(L.LightningDataModule):
             raise ConfigError("the data are not open yet; call prepare_data() and setup('fit') first.")
         return self.spec
 
-    def _with_given_statistics(self, spec: TrajectorySpec) -> TrajectorySpec:
-        """The specification with the statistics that ``statistics`` gives in place of the file's own."""
-        if isinstance(self.statistics, str):
-            known = field_statistics(self.statistics)
-            given = {name: known[name] for name in spec.names if name in known}
-        else:
-            given = {name: tuple(values) for name, values in (self.statistics or {}).items()}
+    def _with_given_statistics(
+        self, spec: TrajectorySpec, given: Mapping[str, Sequence[float | None]]
+    ) -> TrajectorySpec:
+        """The specification with the statistics that are given in place of the file's own."""
+        scalars = (*self.scalar_names, *spec.scalars)
+        of_model = isinstance(self.statistics, str)  # which may know more than the file has
+        given = {name: g for name, g in given.items() if name not in scalars and (name in spec.names or not of_model)}
         mean, std = {}, {}
         for name, field in zip(given, spec.select(list(given)), strict=True):
-            if len(given[name]) != 2:
-                raise ConfigError(
-                    f"data.statistics.{name} is {list(given[name])}; [mean, standard deviation] is expected, each a "
-                    "number, or null for that of the file."
-                )
             own = (field.mean, field.std)
             mean[name], std[name] = (o if g is None else g for g, o in zip(given[name], own, strict=True))
         return spec.with_statistics(mean, std)
@@ -320,6 +322,7 @@ class TrajectoryData(L.LightningDataModule):
             channels_in=[f.name for f in self.fields_in],
             channels_out=[f.name for f in self.fields_out],
             spec=self._spec,
+            scalars=self.scalars,
         )
 
     def _print_summary(self) -> None:
@@ -327,6 +330,7 @@ class TrajectoryData(L.LightningDataModule):
             return
         spec, size = self._spec, " x ".join(map(str, self.shape))
         names_in, names_out = (", ".join(f.name for f in fields) for fields in (self.fields_in, self.fields_out))
+        names_in += "".join(f", {scalar.name} (scalar)" for scalar in self.scalars)
         pairs = len(self.training_pairs)
         time = "steady" if spec.steady else f"{self.max_steps} strides of {self.stride}"
         print(
@@ -335,3 +339,18 @@ class TrajectoryData(L.LightningDataModule):
             f"{len(self.validation_indices)} to validate, {len(self.test_indices)} to test.",
             flush=True,
         )
+
+
+def given_statistics(
+    statistics: Mapping[str, Sequence[float | None]] | str | None,
+) -> dict[str, Sequence[float | None]]:
+    """(mean, standard deviation) by name from the setting ``statistics`` of the data."""
+    if isinstance(statistics, str):
+        return dict(field_statistics(statistics))
+    for name, values in (statistics or {}).items():
+        if len(values) != 2:
+            raise ConfigError(
+                f"data.statistics.{name} is {list(values)}; [mean, standard deviation] is expected, each a number, or "
+                "null for that of the file."
+            )
+    return dict(statistics or {})

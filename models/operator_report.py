@@ -52,12 +52,12 @@ class ForecastErrors:
     """Collects the errors of forecasts, sample by sample.
 
     Args:
-        data: The datamodule; without it only ``add`` and ``final`` work.
+        data: The datamodule, or one part of it.
         slices: Boundaries of the channel groups.
         part: Which part of the data is forecast, if there are several.
     """
 
-    def __init__(self, data: Any = None, slices: tuple[int, ...] = (), part: str = ""):
+    def __init__(self, data: Any, *, slices: tuple[int, ...], part: str = ""):
         self.part = part
         self.data = data
         self.slices = slices
@@ -80,8 +80,6 @@ class ForecastErrors:
 
     def scored(self) -> list[int]:
         """Groups that count: those the file holds, not the ones that a reader makes up."""
-        if self.data is None:
-            return []
         ends = zip(self.slices[:-1], self.slices[1:], strict=True)
         observed = [all(f.observed for f in self.data.fields_out[a:b]) for a, b in ends]
         return [i for i, held in enumerate(observed) if held]
@@ -157,7 +155,7 @@ class ForecastErrors:
 
     def headline(self) -> str:
         """The result in one sentence."""
-        if not self.relative or self.data is None:
+        if not self.relative:
             return "Nothing was tested."
         count = sum(len(e) for e in self.relative["direct"])
         names = " and ".join(self.groups[i] for i in self.scored()) or "all fields"
@@ -177,7 +175,7 @@ class ForecastErrors:
 
 def describe(errors: ForecastErrors, report: Report) -> None:
     """Add tables and figures of the forecasts to a report."""
-    if not errors.relative or errors.data is None:
+    if not errors.relative:
         return
     data, times = errors.data, list(errors.data.forecast_times)
     heading, prefix = (f"{errors.part}: ", f"{errors.part}_") if errors.part else ("", "")
@@ -202,12 +200,11 @@ def describe(errors: ForecastErrors, report: Report) -> None:
     for name in errors.methods:
         final, physical = torch.cat(errors.relative[name])[:, -1], torch.cat(errors.physical[name])[:, -1]
         squared = torch.cat(errors.squared[name])[:, -1]
-        for i, group in enumerate(errors.groups):
-            if final[:, i].isnan().all():
-                continue
+        for i in errors.scored() or range(len(errors.groups)):
             e, a, b = final[:, i], errors.slices[i], errors.slices[i + 1]
+            if e.isnan().all():
+                continue
             rmse = squared[:, a:b].nanmean().sqrt().item()
-            made_up = "" if i in errors.scored() else " (not in the file)"
             numbers = [
                 e.quantile(0.5).item(),
                 e.mean().item(),
@@ -215,7 +212,7 @@ def describe(errors: ForecastErrors, report: Report) -> None:
                 physical[:, i].quantile(0.5).item(),
                 rmse,
             ]
-            rows.append([f"{name}, {group}{made_up}", *numbers, units[group]])
+            rows.append([f"{name}, {errors.groups[i]}", *numbers, units[errors.groups[i]]])
     columns = ["forecast", "median", "mean", "worst", "median (physical)", "RMSE", "unit"]
     report.table(columns, rows)
     _more_measures(errors, report, heading, prefix)

@@ -34,7 +34,8 @@ class OperatorLearning(L.LightningModule):
     trajectories from their first frame: direct (one step to every lead time) and autoregressive.
 
     Args:
-        network: Makes the network from (fields in, fields out, grid shape), e.g. ``sciml.poseidon.build.build_scot``.
+        network: Makes the network from (fields in, fields out, grid shape), e.g. ``sciml.poseidon.build.build_scot``;
+            it is given ``scalars`` as well, if the data have any.
         pretrained: Folder, run folder or hub id of weights to start from, handed to ``network``.
         recipe: Changes the network before it is trained: freezes a part, adds low-rank updates (``models.recipes``).
         learning_rate: Largest learning rate. Good values: 1e-3 from scratch (nano), 5e-4 (T to L), 5e-5 fine-tuning.
@@ -100,7 +101,8 @@ class OperatorLearning(L.LightningModule):
         self.compile_network = compile
         self.net: nn.Module | None = None
         self.rival_nets = nn.ModuleDict()
-        self.errors: dict[str, ForecastErrors] = {}  # by part of the data
+        self.errors: dict[str, ForecastErrors] = {}  # of the test, by part of the data
+        self.validated: dict[str, ForecastErrors] = {}  # of the last validation
 
     @property
     def data(self) -> Any:
@@ -117,11 +119,12 @@ class OperatorLearning(L.LightningModule):
                 "input fields must be the predicted ones, in one order, and the others constant in time. Set it to 0."
             )
         described = self.data.fields_in, self.data.fields_out, self.data.shape
-        self.net = self.make_network(*described).train()  # weights are loaded for inference
+        scalars = {"scalars": self.data.scalars} if self.data.scalars else {}
+        self.net = self.make_network(*described, **scalars).train()  # weights are loaded for inference
         if self.recipe:
             self.recipe(self.net)
         for name, rival in self.rivals.items():
-            self.rival_nets[name] = rival["network"](*described).train()
+            self.rival_nets[name] = rival["network"](*described, **scalars).train()
         self.slices = group_slices(self.data.fields_out)
         if self.checkpoint_activations:
             recompute_activations(self)
@@ -180,12 +183,12 @@ class OperatorLearning(L.LightningModule):
             for net in self.networks.values():
                 nn.utils.clip_grad_norm_(net.parameters(), gradient_clip_val)
 
-    def forward(self, fields: Tensor, lead_time: Tensor | float) -> Tensor:
+    def forward(self, fields: Tensor, lead_time: Tensor | float, scalars: Tensor | None = None) -> Tensor:
         """Predict normalised fields after a lead time."""
-        return self.net(fields, lead_time)  # type: ignore[misc]
+        return self.net(fields, lead_time, scalars)  # type: ignore[misc]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of a batch with ``fields``, ``lead_time``, ``target`` and perhaps ``mask``."""
+        """Loss of a batch with ``fields``, ``lead_time``, ``target`` and perhaps ``scalars`` and ``mask``."""
         losses = {name: self._loss(net, batch) for name, net in self.networks.items()}
         self.log("train/loss", losses[""], prog_bar=True, sync_dist=True)
         for name in self.rival_nets:
@@ -193,56 +196,58 @@ class OperatorLearning(L.LightningModule):
         return torch.stack(list(losses.values())).sum()
 
     def _loss(self, net: nn.Module, batch: Batch) -> Tensor:
-        fields, lead_time = batch["fields"], batch["lead_time"] / (self.pushforward + 1)
+        fields, scalars = batch["fields"], batch.get("scalars")
+        lead_time = batch["lead_time"] / (self.pushforward + 1)
         if self.pushforward:
             with torch.no_grad():
-                *_, known = rollout(net, fields, lead_time * self.pushforward, self.pushforward)  # type: ignore[arg-type]
+                steps = rollout(net, fields, lead_time * self.pushforward, self.pushforward, scalars=scalars)  # type: ignore[arg-type]
+                *_, known = steps
             fields = torch.cat([known, fields[:, known.shape[1] :]], dim=1)
-        prediction = net(fields, lead_time)
+        prediction = net(fields, lead_time, scalars)
         return grouped_relative_loss(prediction, batch["target"], slices=self.slices, p=self.p, mask=batch.get("mask"))
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Error of the direct forecast of the last frame."""
-        prediction = self(batch["fields"], batch["lead_times"][-1].item())
+        prediction = self(batch["fields"], batch["lead_times"][-1].item(), batch.get("scalars"))
         target, mask = batch["targets"][:, -1], batch["mask"][:, -1] if "mask" in batch else None
-        errors = list(self.errors.values())[dataloader_idx]
+        errors = list(self.validated.values())[dataloader_idx]
         errors.add("direct", masked_error(prediction, target, slices=self.slices, mask=mask)[:, None])
 
     def on_validation_epoch_start(self) -> None:
         """Forget the samples of the last validation."""
-        self.errors = {part: ForecastErrors() for part in self.data.parts}
+        self.validated = self._no_errors()
 
     def on_validation_epoch_end(self) -> None:
-        """Log the median over samples, averaged over channel groups, and over the parts of the data."""
-        finals = {part: errors.final("direct") for part, errors in self.errors.items() if errors.methods}
+        """Log the median over samples, averaged over the channel groups that count, and over the parts of the data."""
+        finals = {part: errors.final("direct") for part, errors in self.validated.items() if errors.methods}
         self.log("val/error", mean(finals.values()), prog_bar=True, rank_zero_only=True)
-        if len(self.errors) > 1:
+        if len(self.validated) > 1:
             self.log_dict({f"val/error/{part}": final for part, final in finals.items()}, rank_zero_only=True)
 
     def on_test_epoch_start(self) -> None:
         """Forget earlier samples."""
-        self.errors = {
-            name: ForecastErrors(data=part, slices=self.slices, part=name) for name, part in self.data.parts.items()
-        }
+        self.errors = self._no_errors()
+
+    def _no_errors(self) -> dict[str, ForecastErrors]:
+        return {name: ForecastErrors(part, slices=self.slices, part=name) for name, part in self.data.parts.items()}
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Forecast every saved frame, directly and step by step, beside the baselines of the data."""
         errors = list(self.errors.values())[dataloader_idx]
-        fields, lead_times = batch["fields"], batch["lead_times"].tolist()
-        forecasts = self._forecasts(self.net, "", errors.data, fields, lead_times)  # type: ignore[arg-type]
+        forecasts = self._forecasts(self.net, "", errors.data, batch)  # type: ignore[arg-type]
         forecasts |= errors.data.baselines(batch)
         for name, net in self.rival_nets.items():
-            forecasts |= self._forecasts(net, f"{name}, ", errors.data, fields, lead_times)
+            forecasts |= self._forecasts(net, f"{name}, ", errors.data, batch)
         errors.add_forecasts(batch, forecasts)
 
-    def _forecasts(
-        self, net: nn.Module, prefix: str, data: Any, fields: Tensor, lead_times: list[float]
-    ) -> dict[str, Tensor]:
+    def _forecasts(self, net: nn.Module, prefix: str, data: Any, batch: Batch) -> dict[str, Tensor]:
         """Normalised fields of shape (batch, time, channel, *space) by each way to forecast with a network."""
-        forecasts = {f"{prefix}direct": torch.stack([net(fields, t) for t in lead_times], dim=1)}
+        fields, lead_times, scalars = batch["fields"], batch["lead_times"].tolist(), batch.get("scalars")
+        forecasts = {f"{prefix}direct": torch.stack([net(fields, t, scalars) for t in lead_times], dim=1)}
         if len(lead_times) > 1 and data.autoregressive:
-            steps = [(b - a) / lead_times[-1] for a, b in zip([0.0, *lead_times], lead_times, strict=False)]
-            forecasts[f"{prefix}autoregressive"] = torch.stack(list(rollout(net, fields, lead_times[-1], steps)), dim=1)  # type: ignore[arg-type]
+            fractions = [(b - a) / lead_times[-1] for a, b in zip([0.0, *lead_times], lead_times, strict=False)]
+            steps = rollout(net, fields, lead_times[-1], fractions, scalars=scalars)  # type: ignore[arg-type]
+            forecasts[f"{prefix}autoregressive"] = torch.stack(list(steps), dim=1)
         return forecasts
 
     def on_test_epoch_end(self) -> None:
@@ -270,6 +275,8 @@ class OperatorLearning(L.LightningModule):
             "fields_in": describe_fields(self.data.fields_in),
             "fields_out": describe_fields(self.data.fields_out),
         }
+        if self.data.scalars:
+            extra["scalars"] = describe_fields(self.data.scalars)
         net: Any = plain_network(self.net)  # type: ignore[arg-type]
         if self.trainer.is_global_zero:
             net.save_pretrained(folder, extra=extra)

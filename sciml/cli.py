@@ -204,6 +204,10 @@ def rollout(
     start: Annotated[int, typer.Option(help="Frame to start from.")] = 0,
     trajectory: Annotated[list[int] | None, typer.Option("--trajectory", "-t", help="Which one; repeatable.")] = None,
     direct: Annotated[bool, typer.Option("--direct", help="Predict every time at once from the first frame.")] = False,
+    scalar: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A parameter of the equation, instead of the file's; repeatable."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="NetCDF file for the forecast.")] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Draw the first trajectory (OUT.gif, or rollout.gif).")] = False,
     task: Annotated[str | None, typer.Option(help="Name of the published task, if the file does not say it.")] = None,
@@ -222,6 +226,7 @@ def rollout(
             start=start,
             trajectories=trajectory or (0,),
             direct=direct,
+            scalars=_scalars(scalar or []),
             task=task,
             device=device,
         )
@@ -290,6 +295,20 @@ def _parameters(task: str, assignments: list[str]) -> dict[str, Any]:
         # A name that the task does not have goes through as text; the task then says which names it has.
         parameters[name] = _convert(name, value, declared[name]) if name in declared else value
     return parameters
+
+
+def _scalars(assignments: list[str]) -> dict[str, float]:
+    """``name=value`` texts as numbers."""
+    scalars = {}
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        try:
+            scalars[name] = float(value)
+        except ValueError:
+            raise ConfigError(
+                f"--scalar {assignment!r} is not NAME=NUMBER. Write, e.g., --scalar viscosity=0.01."
+            ) from None
+    return scalars
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

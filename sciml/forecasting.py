@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import nn
+from torch import Tensor, nn
 
 from sciml.data import open_trajectories
 from sciml.data.normalise import Normaliser
+from sciml.data.scalars import normalised_scalars
 from sciml.data.spec import FieldSpec, TrajectorySpec, group_slices
 from sciml.data.trajectories import Trajectories
 from sciml.data.write import TrajectoryWriter
@@ -122,14 +123,15 @@ def forecast(
     start: int = 0,
     trajectories: Sequence[int] = (0,),
     direct: bool = False,
+    scalars: Mapping[str, float] | None = None,
     task: str | None = None,
     device: str = "cpu",
 ) -> Forecast:
     """Forecast trajectories of a file with a saved model.
 
-    The fields that the model reads are found in the file by name and normalised as in its training. One step is
-    ``stride`` frames of the file; the forecast may go on beyond its last frame. A model that was trained on several
-    files, each normalised by its own statistics, takes those of this file.
+    The fields and scalars that the model reads are found in the file by name and normalised as in its training. One
+    step is ``stride`` frames of the file; the forecast may go on beyond its last frame. A model that was trained on
+    several files, each normalised by its own statistics, takes those of this file for its fields.
 
     Args:
         model: Folder of a model or of a run, or a hub id.
@@ -140,11 +142,13 @@ def forecast(
         start: Frame to start from.
         trajectories: Which trajectories of the file.
         direct: Predict every time from the first frame at once, instead of feeding predictions back.
+        scalars: Parameters of the equation, by name and in their units, instead of those of the file: what would happen
+            with another viscosity. They keep their value throughout.
         task: Name of the published task, if the file does not say it.
         device: Where to compute: cpu, cuda, cuda:1, mps.
 
     Raises:
-        ConfigError: the file lacks a field that the model reads, or has no such trajectory or frame, or the
+        ConfigError: the file lacks a field or a scalar that the model reads, or has no such trajectory or frame, or the
             predictions cannot be fed back, or there is no such device.
         CheckpointError: there is no such model.
 
@@ -160,6 +164,7 @@ def forecast(
             start=start,
             trajectories=trajectories,
             direct=direct,
+            scalars=scalars or {},
             device=device,
         )
 
@@ -173,6 +178,7 @@ def _forecast(
     start: int,
     trajectories: Sequence[int],
     direct: bool,
+    scalars: Mapping[str, float],
     device: str,
 ) -> Forecast:
     spec = source.spec
@@ -192,15 +198,18 @@ def _forecast(
     dims = len(spec.shape)
     into, out_of = (Normaliser.from_fields(channels, dims=dims) for channels in (channels_in, channels_out))
     chosen = np.asarray(trajectories)
+    numbers = _scalars(described, scalars, source, chosen, start)
     step, parts = 1.0 if spec.steady else every / unit, []
-    for batch in (chosen[i : i + _BATCH] for i in range(0, len(chosen), _BATCH)):
+    for first in range(0, len(chosen), _BATCH):
+        batch = chosen[first : first + _BATCH]
         given = source.read_frames(batch, np.full(len(batch), start), channels=names_in, normaliser=into)
         inputs = torch.from_numpy(given).to(device)
+        read = None if numbers is None else numbers[first : first + _BATCH].to(device)
         with torch.inference_mode():
             if direct or spec.steady:
-                predictions = [net(inputs, step * (k + 1)) for k in range(steps)]
+                predictions = [net(inputs, step * (k + 1), read) for k in range(steps)]
             else:
-                predictions = list(rollout(net, inputs, step * steps, steps))  # type: ignore[arg-type]
+                predictions = list(rollout(net, inputs, step * steps, steps, scalars=read))  # type: ignore[arg-type]
         parts.append(torch.stack(predictions, 1).cpu().numpy())
     predicted = out_of.decode(np.concatenate(parts))
     frames = np.zeros(1, int) if spec.steady else start + every * np.arange(steps + 1)
@@ -257,6 +266,23 @@ def _channels(described: dict[str, Any], key: str, spec: TrajectorySpec, path: P
     if described.get("normalised_by") == "file":
         channels = [replace(field, mean=own.mean, std=own.std) for field, own in zip(channels, held, strict=True)]
     return tuple(replace(field, observed=own.observed) for field, own in zip(channels, held, strict=True))
+
+
+def _scalars(
+    described: dict[str, Any], given: Mapping[str, float], source: Trajectories, trajectories: np.ndarray, start: int
+) -> Float[Tensor, "trajectory scalar"] | None:
+    """Normalised scalars that the model reads beside the fields; None if it reads none."""
+    scalars = [FieldSpec.from_dict(scalar) for scalar in described.get("scalars", ())]
+    names = [scalar.name for scalar in scalars]
+    if unknown := [name for name in given if name not in names]:
+        raise ConfigError(
+            f"scalar {', '.join(map(repr, unknown))} came, but the model reads {', '.join(names) or 'no scalars'}. "
+            "Leave it out, or train a model that reads it with data.scalars=[NAMES]."
+        )
+    if not scalars:
+        return None
+    steps = np.full(len(trajectories), start)
+    return torch.from_numpy(normalised_scalars(source, trajectories, steps, scalars, given=given))
 
 
 def _check(

@@ -16,9 +16,11 @@ from sciml.baselines.spectral import SpectralConv
 from sciml.data.spec import FieldSpec
 from sciml.errors import CheckpointError, ConfigError, ShapeError
 from sciml.model_folder import read_model, write_model
+from sciml.residual import add_residual, check_residual, residual_channels
 
 Fields = Float[Tensor, "batch channel height width"]
 LeadTime = Float[Tensor, " batch"]
+Scalars = Float[Tensor, "batch scalar"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +37,12 @@ class FNOConfig:
         coordinates: Whether the grid coordinates are two more input channels, as published. Without them the network
             commutes with translations, which is right on periodic domains.
         learn_residual: Whether the input is added to the prediction.
+        residual_channels: Input channel that is added to each predicted one, None for none; None instead of a list:
+            input j for prediction j.
+        scalars: Names of parameters of the equation that are read as constant input channels; normalised numbers.
 
     Raises:
-        ConfigError: a number is not positive.
+        ConfigError: a number is not positive, or the residual does not fit the channels.
     """
 
     num_channels: int = 1
@@ -48,17 +53,20 @@ class FNOConfig:
     projection: int = 128
     coordinates: bool = False
     learn_residual: bool = False
+    residual_channels: tuple[int | None, ...] | None = None
+    scalars: tuple[str, ...] = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "scalars", tuple(self.scalars))
+        if self.residual_channels is not None:
+            object.__setattr__(self, "residual_channels", tuple(self.residual_channels))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type == "int" and (not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{field.name} is {value!r}; a whole number of at least 1 is expected.")
-        if self.learn_residual and self.num_channels < self.num_out_channels:
-            raise ConfigError(
-                f"learn_residual adds the input to the prediction, but there are {self.num_channels} input channels "
-                f"for {self.num_out_channels} predicted ones. Set learn_residual=false."
-            )
+        if self.learn_residual:
+            counts = {"channels_in": self.num_channels, "channels_out": self.num_out_channels}
+            check_residual(self.residual_channels, **counts)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FNOConfig:
@@ -68,7 +76,8 @@ class FNOConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of a ``config.json``."""
-        return {"architectures": ["FNO"], "model_type": "fno", **dataclasses.asdict(self)}
+        settings = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+        return {"architectures": ["FNO"], "model_type": "fno", **settings}
 
 
 class FourierLayer(nn.Module):
@@ -110,7 +119,8 @@ class FNO(nn.Module):
     def __init__(self, config: FNOConfig):
         super().__init__()
         self.config = config
-        self.lifting = nn.Conv2d(config.num_channels + 2 * config.coordinates, config.width, 1)
+        inputs = config.num_channels + len(config.scalars) + 2 * config.coordinates
+        self.lifting = nn.Conv2d(inputs, config.width, 1)
         self.layers = nn.ModuleList(FourierLayer(config.width, config.modes) for _ in range(config.layers))
         self.projection = nn.Sequential(
             nn.Conv2d(config.width, config.projection, 1),
@@ -118,24 +128,33 @@ class FNO(nn.Module):
             nn.Conv2d(config.projection, config.num_out_channels, 1),
         )
 
-    def forward(self, fields: Fields, lead_time: LeadTime | float) -> Fields:
+    def forward(self, fields: Fields, lead_time: LeadTime | float, scalars: Scalars | None = None) -> Fields:
         """Predict the fields after a lead time.
 
         Args:
             fields: Normalised fields, shape (batch, num_channels, height, width).
             lead_time: Lead time in units of the whole trajectory, shape (batch,) or one number; [0, 1].
+            scalars: Normalised scalars in the order of ``config.scalars``, shape (batch, scalar); None if there are
+                none.
 
         Returns:
             Normalised fields, shape (batch, num_out_channels, height, width).
         """
-        lead_time = self._check(fields, lead_time)
-        x = self.lifting(torch.cat([fields, _coordinates(fields)], dim=1) if self.config.coordinates else fields)
+        lead_time = self._check(fields, lead_time, scalars)
+        inputs = [fields]
+        if scalars is not None:
+            inputs.append(scalars.to(fields)[..., None, None].expand(-1, -1, *fields.shape[-2:]))
+        if self.config.coordinates:
+            inputs.append(_coordinates(fields))
+        x = self.lifting(torch.cat(inputs, dim=1))
         for i, layer in enumerate(self.layers):
             x = layer(nn.functional.gelu(x) if i else x, lead_time)
         prediction = self.projection(x)
-        return prediction + fields[:, : self.config.num_out_channels] if self.config.learn_residual else prediction
+        if not self.config.learn_residual:
+            return prediction
+        return add_residual(prediction, fields, self.config.residual_channels)
 
-    def _check(self, fields: Tensor, lead_time: Tensor | float) -> Tensor:
+    def _check(self, fields: Tensor, lead_time: Tensor | float, scalars: Tensor | None) -> Tensor:
         expected = self.config.num_channels
         if fields.ndim != 4 or fields.shape[1] != expected:
             raise ShapeError(
@@ -149,6 +168,14 @@ class FNO(nn.Module):
             raise ShapeError(
                 f"lead times of shape {tuple(lead_time.shape)} came for a batch of {fields.shape[0]} fields; "
                 "one number per sample, or one for all, is expected."
+            )
+        names = self.config.scalars
+        if (scalars is None) != (not names) or (scalars is not None and scalars.shape != (len(fields), len(names))):
+            came = "none" if scalars is None else f"some of shape {tuple(scalars.shape)}"
+            raise ShapeError(
+                f"the network reads the scalars {', '.join(names) or '(none)'}, but {came} came for a batch of "
+                f"{len(fields)}; shape ({len(fields)}, {len(names)}) is expected. Give it normalised scalars, from "
+                "data with the same data.scalars=[NAMES] as in its training."
             )
         return lead_time
 
@@ -200,14 +227,20 @@ class FNO(nn.Module):
 
 
 def build_fno(
-    fields_in: Sequence[FieldSpec], fields_out: Sequence[FieldSpec], shape: tuple[int, ...], **settings: Any
+    fields_in: Sequence[FieldSpec],
+    fields_out: Sequence[FieldSpec],
+    shape: tuple[int, ...],
+    *,
+    scalars: Sequence[FieldSpec] = (),
+    **settings: Any,
 ) -> FNO:
-    """An FNO, with random weights, whose channels are those of the data.
+    """An FNO, with random weights, whose channels and scalars are those of the data.
 
     Args:
         fields_in: Fields that the network reads.
         fields_out: Fields that it predicts.
         shape: Grid points of the fields, (height, width).
+        scalars: Scalars that it reads as constant input channels.
         settings: Fields of ``FNOConfig``.
 
     Raises:
@@ -215,7 +248,13 @@ def build_fno(
     """
     if len(shape) != 2:
         raise ConfigError(f"the fields have {len(shape)} spatial axes {shape}; this FNO works on 2.")
-    config = FNOConfig(num_channels=len(fields_in), num_out_channels=len(fields_out), **settings)
+    config = FNOConfig(
+        num_channels=len(fields_in),
+        num_out_channels=len(fields_out),
+        scalars=tuple(scalar.name for scalar in scalars),
+        residual_channels=residual_channels([f.name for f in fields_in], [f.name for f in fields_out]),
+        **settings,
+    )
     most = (min(shape) + 1) // 2
     if config.modes > most:
         raise ConfigError(

@@ -25,7 +25,7 @@ def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTraject
     file; otherwise they are ``channel_0``, ``channel_1``, ... Without a channel axis, the variable's name is used. The
     attributes ``inputs`` and ``targets`` of the file say which channels a model sees and predicts, where that is not
     all; ``solid`` names the one that is 1 inside a body; ``channel_units`` are their units; ``validation`` and ``test``
-    are numbers of trajectories.
+    are numbers of trajectories. Variables with one number for each trajectory are scalars.
 
     Args:
         file: The file.
@@ -58,6 +58,7 @@ def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTraject
         unit = units[i] if units else "nondimensional"
         fields.append(FieldSpec(channel, group, unit, mean=mean, std=std))
     name = netcdf.name_of(dataset)
+    scalars = netcdf.scalars(hdf5, dataset)
     spec = TrajectorySpec(
         layout="arrays",
         task=task,
@@ -73,6 +74,7 @@ def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTraject
         test=attributes.get("test"),
         solid=str(attributes.get("solid", "")),
         attributes=attributes,
+        scalars=tuple(scalars),
     )
     return StoredTrajectories(
         file,
@@ -80,6 +82,7 @@ def open_arrays(file: PlaneFile, hdf5: h5py.File, *, task: str) -> StoredTraject
         channels=[Channel(f, name, i) for i, f in enumerate(fields)],
         variables={name: variable_of(dataset, axes)},
         trajectories=dataset.shape[0],
+        scalars=scalars,
     )
 
 

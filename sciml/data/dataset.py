@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 
 from sciml.data.normalise import Normaliser
 from sciml.data.pairs import Pairs
-from sciml.data.spec import BOUNDARIES, TrajectorySpec
+from sciml.data.scalars import normalised_scalars
+from sciml.data.spec import BOUNDARIES, FieldSpec, TrajectorySpec
 from sciml.data.trajectories import Trajectories
 from sciml.errors import DataError
 
@@ -34,8 +35,8 @@ class PairDataset(Dataset):
     - ``trajectory``: which trajectory of the file, int64, shape (batch,);
     - ``boundary``: the conditions at the two ends of every spatial axis, 0 wall, 1 open, 2 periodic, int64, shape
       (batch, axis, 2);
-    - ``scalars``: the parameters ``spec.scalars`` of the equation at the input step, in their units, float32, shape
-      (batch, scalar). Absent where the file has none;
+    - ``scalars``: the parameters of the equation at the input step, float32, shape (batch, scalar). Absent where there
+      are none;
     - ``mask``: True where the target says nothing and the loss must not look, bool, shape (batch, channel_out), or
       (batch, channel_out, *space) where a body lies in the flow. Absent where everything counts.
 
@@ -46,6 +47,8 @@ class PairDataset(Dataset):
         channels_in: Names of the input channels; ``spec.inputs`` by default.
         channels_out: Names of the target channels; ``spec.targets`` by default.
         spec: Whose statistics to normalise by; ``trajectories.spec`` by default.
+        scalars: Which parameters of the equation, normalised by their statistics; by default all ``spec.scalars``, in
+            their units.
 
     Attributes:
         normaliser_in: Normalises inputs.
@@ -65,6 +68,7 @@ class PairDataset(Dataset):
         channels_in: Sequence[str] | None = None,
         channels_out: Sequence[str] | None = None,
         spec: TrajectorySpec | None = None,
+        scalars: Sequence[FieldSpec] | None = None,
     ):
         self.trajectories = trajectories
         self.pairs = pairs
@@ -74,6 +78,8 @@ class PairDataset(Dataset):
         self.trajectory_indices = np.asarray(chosen, np.int64)
         self.channels_in = tuple(channels_in or self.spec.inputs)
         self.channels_out = tuple(channels_out or self.spec.targets)
+        in_units = (FieldSpec(name, mean=0.0, std=1.0) for name in self.spec.scalars)
+        self.scalars = tuple(in_units if scalars is None else scalars)
         dims = len(self.spec.shape)
         self.normaliser_in = Normaliser.from_fields(self.spec.select(self.channels_in), dims=dims)
         self.normaliser_out = Normaliser.from_fields(self.spec.select(self.channels_out), dims=dims)
@@ -106,10 +112,9 @@ class PairDataset(Dataset):
             "trajectory": torch.from_numpy(trajectories),
             "boundary": self._boundary.expand(len(start), -1, -1),
         }
-        if self.spec.scalars:
-            scalars = self.trajectories.scalars(trajectories, start)
-            columns = np.stack([scalars[name] for name in self.spec.scalars], 1)
-            batch["scalars"] = torch.from_numpy(columns.astype(np.float32))
+        if self.scalars:
+            scalars = normalised_scalars(self.trajectories, trajectories, start, self.scalars)
+            batch["scalars"] = torch.from_numpy(scalars)
         if self.spec.solid:
             body = self.trajectories.read_frames(trajectories, stop, channels=(self.spec.solid,))
             inside = torch.from_numpy(body) == 1

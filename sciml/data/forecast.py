@@ -21,6 +21,7 @@ class ForecastDataset(Dataset):
     - ``targets``: true fields at every lead time, normalised, shape (batch, time, channel_out, *space);
     - ``lead_times``: lead time of every target, shape (time,); 1 for a steady problem;
     - ``trajectory``: which trajectory of the file, shape (batch,);
+    - ``scalars``: parameters of the equation at the initial step, shape (batch, scalar). Absent where there are none;
     - ``mask``: True where the targets say nothing, shape (batch, time, channel_out) or (batch, time, channel_out,
       *space). Absent where everything counts.
 
@@ -62,6 +63,8 @@ def forecasts_of(batch: dict[str, Tensor], times: int) -> dict[str, Tensor]:
         "lead_times": batch["lead_time"][:times],
         "trajectory": batch["trajectory"][::times],
     }
+    if "scalars" in batch:
+        forecasts["scalars"] = batch["scalars"][::times]
     if "mask" in batch:
         forecasts["mask"] = batch["mask"].unflatten(0, (-1, times))
     return forecasts

@@ -71,7 +71,7 @@ class MixtureDataset(Dataset):
         self.fields_out = _union(targets, channels_out)
         self._into_in = [_slots(fields, self.fields_in) for fields in inputs]
         self._into_out = [_slots(fields, self.fields_out) for fields in targets]
-        self.scalars = tuple(dict.fromkeys(name for dataset in self.datasets for name in dataset.spec.scalars))
+        self.scalars = tuple(dict.fromkeys(name for dataset in self.datasets for name in _scalar_names(dataset)))
         self.sizes = tuple(len(dataset) for dataset in self.datasets)
         self._ends = np.cumsum(self.sizes)
         self._shape = self.datasets[0].spec.shape
@@ -133,7 +133,7 @@ class MixtureDataset(Dataset):
             batch["target"][rows, slot] = part["target"][:, stored]
             mask = part["mask"][:, stored] if "mask" in part else torch.zeros(len(rows), dtype=torch.bool)
             batch["mask"][rows, slot] = mask if not self._body or mask.ndim > 1 else _spread(mask, self._shape)
-        for column, name in enumerate(self.datasets[i].spec.scalars):
+        for column, name in enumerate(_scalar_names(self.datasets[i])):
             batch["scalars"][rows, self.scalars.index(name)] = part["scalars"][:, column]
 
 
@@ -225,6 +225,10 @@ def _union(described: Sequence[Mapping[str, FieldSpec]], asked: Sequence[str] | 
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"channel {', '.join(map(repr, unknown))} is in no dataset; they have {', '.join(known)}.")
     return tuple(known[name] for name in names)
+
+
+def _scalar_names(dataset: PairDataset) -> tuple[str, ...]:
+    return tuple(scalar.name for scalar in dataset.scalars)
 
 
 def _slots(stored: Mapping[str, FieldSpec], fields: Sequence[FieldSpec]) -> list[tuple[int, int]]:

@@ -21,6 +21,24 @@ def variables(file: h5py.File) -> dict[str, h5py.Dataset]:
     return {name: item for name, item in file.items() if isinstance(item, h5py.Dataset) and not item.is_scale}
 
 
+def scalars(file: h5py.File, fields: h5py.Dataset) -> dict[str, np.ndarray]:
+    """The variables at the root that hold one number for each sample.
+
+    Args:
+        file: The file.
+        fields: A variable whose first axis is that of the samples.
+    """
+    axis, samples = dimensions(fields)[0], fields.shape[0]
+    found = {
+        name: item
+        for name, item in variables(file).items()
+        if item.shape == (samples,) and item.dtype.kind in "fiu" and dimensions(item)[0] in ("", axis)
+    }
+    for item in found.values():
+        check_written(item)
+    return {name: np.asarray(item[()], float) for name, item in found.items()}
+
+
 def dimensions(dataset: h5py.Dataset) -> tuple[str, ...]:
     """Name of every dimension; empty where the file does not name it."""
     return tuple(name_of(d[0]) if len(d) else str(d.label) for d in dataset.dims)

@@ -23,7 +23,7 @@ from sciml.errors import LayoutError
 
 def recognise(file: h5py.File) -> str | None:
     """The published task whose variables a file of unknown task has, or None."""
-    return KINDS.get(frozenset(netcdf.variables(file)))
+    return KINDS.get(frozenset(name for name, dataset in netcdf.variables(file).items() if dataset.ndim > 1))
 
 
 def open_poseidon(file: PlaneFile, hdf5: h5py.File, *, task: str, kind: str) -> StoredTrajectories:
@@ -57,6 +57,7 @@ def open_poseidon(file: PlaneFile, hdf5: h5py.File, *, task: str, kind: str) -> 
     for i, channel in enumerate(channels):
         if channel.variable and "time" not in axes[channel.variable]:
             channels[i] = replace(channel, field=replace(channel.field, in_time=False))
+    scalars = netcdf.scalars(hdf5, datasets[main])
     spec = TrajectorySpec(
         layout="poseidon",
         task=task,
@@ -72,6 +73,7 @@ def open_poseidon(file: PlaneFile, hdf5: h5py.File, *, task: str, kind: str) -> 
         test=known.test if known and official else None,
         solid=published.solid,
         attributes=attributes,
+        scalars=tuple(scalars),
     )
     return StoredTrajectories(
         file,
@@ -80,6 +82,7 @@ def open_poseidon(file: PlaneFile, hdf5: h5py.File, *, task: str, kind: str) -> 
         variables={name: variable_of(dataset, axes[name]) for name, dataset in datasets.items()},
         trajectories=shape[0],
         transposed=published.transposed,
+        scalars=scalars,
     )
 
 

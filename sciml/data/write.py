@@ -47,10 +47,12 @@ class TrajectoryWriter:
         times: Physical time of every step, shape (time,); one in a steady problem.
         coordinates: One coordinate array per spatial axis, by name, in array order.
         boundary: One boundary condition per spatial axis: ``periodic``, ``wall`` or ``open``.
+        scalars: Parameters of the equation that differ between trajectories, by name, each of shape (trajectory,).
         attributes: What else the file should say of itself: parameters, seed, solver, version. Strings and numbers.
         overwrite: Replace a finished file, and a part file that was started with other arguments.
 
     Raises:
+        ShapeError: a scalar does not have one number for each trajectory.
         WriteError: the file exists, another process is writing it, the disk is too small, or an unfinished file was
             started with other arguments.
     """
@@ -67,6 +69,7 @@ class TrajectoryWriter:
         times: Sequence[float] | np.ndarray,
         coordinates: Mapping[str, np.ndarray],
         boundary: Sequence[str],
+        scalars: Mapping[str, Sequence[float] | np.ndarray] | None = None,
         attributes: Mapping[str, Any] | None = None,
         overwrite: bool = False,
     ):
@@ -89,6 +92,15 @@ class TrajectoryWriter:
             "boundary": list(boundary),
             "attributes": {key: _plain(key, value) for key, value in (attributes or {}).items()},
         }
+        for name, values in (scalars or {}).items():
+            if np.shape(values) != (trajectories,):
+                raise ShapeError(
+                    f"scalar {name!r} has shape {np.shape(values)}; expected one number for each of the "
+                    f"{trajectories} trajectories."
+                )
+        if scalars:
+            numbers = {name: np.asarray(values, float).tolist() for name, values in scalars.items()}
+            self._request["scalars"] = numbers
         self._descriptor = self._lock(overwrite)
         try:
             self._journal = self._resume(overwrite) or self._start()
@@ -311,6 +323,8 @@ def _make_skeleton(path: Path, request: Mapping[str, Any]) -> None:
             if variable.channel_axis and len(with_channels) > 1:
                 dimensions[dimensions.index("channel")] = f"{variable.name}_channel"
             _make_variable(file, variable, shape, dimensions)
+        for name, values in request.get("scalars", {}).items():
+            file.create_dataset(name, data=np.asarray(values)).dims[0].attach_scale(file["sample"])
         file.attrs["replica"] = np.int8(1)
         file.attrs["task"] = request["task"]
         file.attrs["boundary"] = " ".join(request["boundary"])

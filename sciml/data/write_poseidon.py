@@ -43,7 +43,7 @@ def write_poseidon(
 
     Raises:
         ConfigError: the layout cannot say what the trajectories are: they are not 2D, the ends of an axis differ, or
-            times, coordinates or scalars differ between trajectories.
+            times or coordinates differ between trajectories, or a scalar changes in time.
         WriteError: the file exists, or cannot be written.
     """
     spec = trajectories.spec
@@ -53,7 +53,9 @@ def write_poseidon(
     variables = published or (StoredVariable("fields", kept),)
     transposed = bool(published) and TASKS[spec.task].transposed
     attributes = {key: value for key, value in spec.attributes.items() if key not in (*OLD, "task")}
-    attributes |= {name: float(values[0]) for name, values in trajectories.scalars([0]).items()}
+    scalars = trajectories.scalars(range(len(trajectories)))
+    varying = {name: values for name, values in scalars.items() if (values != values[0]).any()}
+    attributes |= {name: float(values[0]) for name, values in scalars.items() if name not in varying}
     attributes["converted_from"] = spec.layout
     if not published:
         attributes |= _roles(spec, kept)
@@ -67,6 +69,7 @@ def write_poseidon(
         times=spec.times,
         coordinates=dict(reversed(coordinates.items())) if transposed else coordinates,
         boundary=spec.boundary,
+        scalars=varying,
         attributes=attributes,
         overwrite=overwrite,
     ) as writer:
@@ -119,8 +122,9 @@ def _refuse_what_cannot_be_said(trajectories: Trajectories) -> None:
         if any(not np.array_equal(trajectories.coordinates(i)[axis], points) for i in every):
             raise ConfigError(f"{path} has another grid for every trajectory; the Poseidon layout has not. {instead}.")
     frames = np.repeat(every, spec.steps), np.tile(np.arange(spec.steps), len(every))
-    if varying := [name for name, values in trajectories.scalars(*frames).items() if (values != values[0]).any()]:
+    by_step = {name: v.reshape(len(every), -1) for name, v in trajectories.scalars(*frames).items()}
+    if varying := [name for name, values in by_step.items() if (values != values[:, :1]).any()]:
         raise ConfigError(
-            f"{path} has scalars that vary ({', '.join(varying)}); the Poseidon layout has none. {instead}, or leave "
-            f"them out: drop={varying}, on the command line --drop {' --drop '.join(varying)}."
+            f"{path} has scalars that change in time ({', '.join(varying)}); those of the Poseidon layout do not. "
+            f"{instead}, or leave them out: drop={varying}, on the command line --drop {' --drop '.join(varying)}."
         )

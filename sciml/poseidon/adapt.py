@@ -1,4 +1,4 @@
-"""Fit weights to other channels: keep, by name, what belongs to channels that they know."""
+"""Fit weights to other channels and scalars: keep, by name, what belongs to those that they know."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIXUP = "patch_recovery.mixup.weight"
 
 @dataclass(frozen=True)
 class ChannelMatch:
-    """Which channel of a checkpoint each wanted channel comes from.
+    """Which channel of a checkpoint each wanted channel comes from; the same for scalars.
 
     Args:
         names: The wanted channels; empty if they have no names.
@@ -51,7 +51,7 @@ class ChannelMatch:
         return [i for i, _ in pairs], [j for _, j in pairs]
 
     def __str__(self):
-        if not self.kept[0]:
+        if self.new and not self.kept[0]:
             return "all new"
         parts = {
             "kept": [self.names[i] for i in self.kept[0]],
@@ -119,11 +119,39 @@ def adapt_channels(
     return adapted
 
 
+def adapt_scalars(weights: dict[str, Tensor], scalars: ChannelMatch) -> dict[str, Tensor]:
+    """Weights whose conditional norms depend on other scalars: known ones keep their column, new ones have no effect.
+
+    Leaving a scalar out is the same as reading it at the mean of the training data (normalised 0).
+
+    Args:
+        weights: State dict of the checkpoint.
+        scalars: Where its scalars come from.
+    """
+    here, there = ([0, *(1 + i for i in positions)] for positions in scalars.kept)  # column 0 is the lead time
+    adapted = dict(weights)
+    for name in condition_weights(weights):
+        columns = weights[name].new_zeros(len(weights[name]), 1 + len(scalars.source))
+        columns[:, here] = weights[name][:, there]
+        adapted[name] = columns
+    return adapted
+
+
+def condition_weights(weights: dict[str, Tensor]) -> list[str]:
+    """Names of the tensors of the conditional norms that have one column for the lead time and one for each scalar."""
+    return [name for name in weights if name.endswith((".weight.weight", ".bias.weight"))]
+
+
 def channel_table(
-    old: dict[str, Tensor], new: dict[str, Tensor], *, inputs: ChannelMatch, outputs: ChannelMatch
+    old: dict[str, Tensor],
+    new: dict[str, Tensor],
+    *,
+    inputs: ChannelMatch,
+    outputs: ChannelMatch,
+    scalars: ChannelMatch,
 ) -> Table:
-    """Which tensors were fitted to other channels, and what of them was kept, is new and was dropped."""
-    table = Table("tensor", "channels", title="Fitted to your channels", title_justify="left", show_lines=True)
+    """Which tensors were fitted to other channels and scalars, and what of them was kept, is new and was dropped."""
+    table = Table("tensor", "channels", title="Fitted to your data", title_justify="left", show_lines=True)
     table.columns[0].no_wrap = True
     changed = [(EMBEDDING, inputs)] * inputs.changed + [(name, outputs) for name in (PROJECTION, BIAS, MIXUP)] * (
         outputs.changed
@@ -132,7 +160,13 @@ def channel_table(
         before, after = tuple(old[name].shape), tuple(new[name].shape)
         shapes = f"resized {before} -> {after}" if before != after else f"{after}"
         table.add_row(name, f"{shapes}\n{match}")
-    table.add_row(f"the other {len(new) - len(changed)} tensors", "kept")
+    others = len(new) - len(changed)
+    if scalars.changed:
+        conditioned = len(condition_weights(new))
+        others -= conditioned
+        columns = f"columns for scalars {scalars.count} -> {len(scalars.source)}"
+        table.add_row(f"{conditioned} weights of conditional norms", f"{columns}\n{scalars}")
+    table.add_row(f"the other {others} tensors", "kept")
     return table
 
 

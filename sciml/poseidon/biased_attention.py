@@ -27,7 +27,8 @@ def cosine_attention(
 
     Stock attention takes a slow path when the bias needs a gradient, and keeps several token x token matrices for the
     backward pass. On the CPU in single and double precision this one keeps none: the backward pass makes them again,
-    a tile that fits the cache at a time. Everywhere else it is stock attention.
+    a tile that fits the cache at a time. Tensors without content (``meta``) are treated alike, since they stand for
+    those on the CPU. Everywhere else it is stock attention.
 
     Args:
         qkv: Queries, keys and values, shape (batch, token, 3, head, dim).
@@ -42,7 +43,7 @@ def cosine_attention(
         arXiv:2111.09883, equation 2. The backward pass: arXiv:2205.14135, appendix B.
     """
     exact = qkv.dtype in (torch.float32, torch.float64) or torch.is_autocast_enabled("cpu")
-    if qkv.device.type == "cpu" and exact and dropout == 0.0 and not torch.compiler.is_compiling():
+    if qkv.device.type in ("cpu", "meta") and exact and dropout == 0.0 and not torch.compiler.is_compiling():
         return _TiledCosineAttention.apply(qkv, scale, bias)  # type: ignore[return-value]
     return stock_cosine_attention(qkv, scale, bias, dropout=dropout)
 

@@ -1,4 +1,4 @@
-"""The layers of scOT: lead-time-conditioned norm, attention block, skip blocks, patch merging and unmerging."""
+"""The layers of scOT: conditional norm, attention block, skip blocks, patch merging and unmerging."""
 
 from __future__ import annotations
 
@@ -16,44 +16,47 @@ from sciml.poseidon.depthwise import depthwise_conv
 _EPS = 1e-5  # embedding, merging and unmerging do not follow layer_norm_eps
 
 Tokens = Float[Tensor, "batch height width channel"]
-LeadTime = Float[Tensor, "batch"]
+Condition = Float[Tensor, "batch condition"]  # the lead time, and after it the scalars
 
 
 class ConditionalLayerNorm(nn.Module):
-    """Layer norm whose scale and shift are affine in the lead time: (a t + b) * norm(x) + (c t + d).
+    """Layer norm whose scale and shift are affine in the lead time and scalars s: (A s + b) * norm(x) + (C s + d).
 
     Args:
         width: Token width.
         eps: Added to the variance.
+        scalars: Number of scalars beside the lead time.
 
     Reference:
-        arXiv:2405.19101, equation 6.
+        arXiv:2405.19101, equation 6, where s is the lead time alone.
     """
 
-    def __init__(self, width: int, *, eps: float):
+    def __init__(self, width: int, *, eps: float, scalars: int = 0):
         super().__init__()
         self.eps = eps
-        self.weight = nn.Linear(1, width)
-        self.bias = nn.Linear(1, width)
+        self.weight = nn.Linear(1 + scalars, width)
+        self.bias = nn.Linear(1 + scalars, width)
 
-    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
-        """Normalise tokens of shape (batch, height, width, channel) at lead times of shape (batch,)."""
-        t = lead_time.reshape(-1, 1, 1, 1).to(x.dtype)
+    def forward(self, x: Tokens, condition: Condition) -> Tokens:
+        """Normalise tokens of shape (batch, height, width, channel) under conditions of shape (batch, 1 + scalars)."""
+        s = condition[:, None, None].to(x.dtype)
         normed = F.layer_norm(x, x.shape[-1:], eps=self.eps)
-        return torch.addcmul(self.bias(t), normed, self.weight(t))
+        return torch.addcmul(self.bias(s), normed, self.weight(s))
 
 
 class PlainLayerNorm(nn.LayerNorm):
-    """Layer norm that ignores the lead time."""
+    """Layer norm that ignores lead time and scalars."""
 
-    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+    def forward(self, x: Tokens, condition: Condition) -> Tokens:
         """Normalise tokens of shape (batch, height, width, channel)."""
         return super().forward(x)
 
 
-def make_norm(width: int, *, conditional: bool, eps: float) -> ConditionalLayerNorm | PlainLayerNorm:
+def make_norm(config: ScOTConfig, width: int, *, eps: float) -> ConditionalLayerNorm | PlainLayerNorm:
     """The norm that a configuration asks for."""
-    return ConditionalLayerNorm(width, eps=eps) if conditional else PlainLayerNorm(width, eps=eps)
+    if config.use_conditioning:
+        return ConditionalLayerNorm(width, eps=eps, scalars=len(config.scalars))
+    return PlainLayerNorm(width, eps=eps)
 
 
 class DropPath(nn.Module):
@@ -76,13 +79,13 @@ class Recomputable(nn.Module):
 
     recompute = False
 
-    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+    def forward(self, x: Tokens, condition: Condition) -> Tokens:
         """Map tokens of shape (batch, height, width, channel) to the same shape."""
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint(self._transform, x, lead_time, use_reentrant=False)  # type: ignore[return-value]
-        return self._transform(x, lead_time)
+            return checkpoint(self._transform, x, condition, use_reentrant=False)  # type: ignore[return-value]
+        return self._transform(x, condition)
 
-    def _transform(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+    def _transform(self, x: Tokens, condition: Condition) -> Tokens:
         raise NotImplementedError
 
 
@@ -133,16 +136,16 @@ class Block(Recomputable):
             dropout=config.attention_probs_dropout_prob,
         )
         self.attention = nn.ModuleDict({"self": attention, "output": nn.ModuleDict({"dense": nn.Linear(width, width)})})
-        self.layernorm_before = make_norm(width, conditional=config.use_conditioning, eps=config.layer_norm_eps)
+        self.layernorm_before = make_norm(config, width, eps=config.layer_norm_eps)
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, hidden)})
         self.output = nn.ModuleDict({"dense": nn.Linear(hidden, width)})
-        self.layernorm_after = make_norm(width, conditional=config.use_conditioning, eps=config.layer_norm_eps)
+        self.layernorm_after = make_norm(config, width, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.drop_path = DropPath(drop_path)
 
-    def _transform(self, x: Tokens, lead_time: LeadTime) -> Tokens:
-        x = x + self.drop_path(self.layernorm_before(self._attend(x), lead_time))
-        return x + self.drop_path(self.layernorm_after(self._mlp(x), lead_time))
+    def _transform(self, x: Tokens, condition: Condition) -> Tokens:
+        x = x + self.drop_path(self.layernorm_before(self._attend(x), condition))
+        return x + self.drop_path(self.layernorm_after(self._mlp(x), condition))
 
     def _attend(self, x: Tokens) -> Tokens:
         height, width = x.shape[1:3]
@@ -178,14 +181,14 @@ class ConvNeXtBlock(Recomputable):
     def __init__(self, config: ScOTConfig, width: int):
         super().__init__()
         self.dwconv = nn.Conv2d(width, width, 7, padding=3, groups=width)
-        self.norm = make_norm(width, conditional=config.use_conditioning, eps=config.layer_norm_eps)
+        self.norm = make_norm(config, width, eps=config.layer_norm_eps)
         self.pwconv1 = nn.Linear(width, 4 * width)
         self.pwconv2 = nn.Linear(4 * width, width)
         self.weight = nn.Parameter(torch.full((width,), 1e-6))
 
-    def _transform(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+    def _transform(self, x: Tokens, condition: Condition) -> Tokens:
         y = rearrange(depthwise_conv(rearrange(x, "b h w c -> b c h w"), self.dwconv), "b c h w -> b h w c")
-        y = self.pwconv2(F.gelu(self.pwconv1(self.norm(y, lead_time))))
+        y = self.pwconv2(F.gelu(self.pwconv1(self.norm(y, condition))))
         return torch.addcmul(x, self.weight, y)
 
 
@@ -199,7 +202,7 @@ class ResNetBlock(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.bn2 = nn.BatchNorm2d(width)
 
-    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+    def forward(self, x: Tokens, condition: Condition) -> Tokens:
         """Map tokens of shape (batch, height, width, channel) to the same shape."""
         y = F.leaky_relu(self.bn1(self.conv1(rearrange(x, "b h w c -> b c h w"))))
         return x + rearrange(self.bn2(self.conv2(y)), "b c h w -> b h w c")
@@ -209,40 +212,40 @@ class PatchMerging(nn.Module):
     """Halve the grid and double the width: concatenate 2x2 neighbours, project 4c -> 2c, norm.
 
     Args:
+        config: The network's settings.
         width: Width c of the incoming tokens.
-        conditional: Whether the norm depends on the lead time.
     """
 
-    def __init__(self, width: int, *, conditional: bool):
+    def __init__(self, config: ScOTConfig, width: int):
         super().__init__()
         self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
-        self.norm = make_norm(2 * width, conditional=conditional, eps=_EPS)
+        self.norm = make_norm(config, 2 * width, eps=_EPS)
 
-    def forward(self, x: Tokens, lead_time: LeadTime) -> Tokens:
+    def forward(self, x: Tokens, condition: Condition) -> Tokens:
         """Map (batch, h, w, c) to (batch, ceil(h / 2), ceil(w / 2), 2 c)."""
         height, width = x.shape[1:3]
         if height % 2 or width % 2:
             x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
         # The column offset runs slowest.
         x = rearrange(x, "b (h i) (w j) c -> b h w (j i c)", i=2, j=2)
-        return self.norm(self.reduction(x), lead_time)
+        return self.norm(self.reduction(x), condition)
 
 
 class PatchUnmerging(nn.Module):
     """Double the grid and halve the width: project c -> 2c, deal out to 2x2 neighbours, norm, mix.
 
     Args:
+        config: The network's settings.
         width: Width c of the incoming tokens.
-        conditional: Whether the norm depends on the lead time.
     """
 
-    def __init__(self, width: int, *, conditional: bool):
+    def __init__(self, config: ScOTConfig, width: int):
         super().__init__()
         self.upsample = nn.Linear(width, 2 * width, bias=False)
         self.mixup = nn.Linear(width // 2, width // 2, bias=False)
-        self.norm = make_norm(width // 2, conditional=conditional, eps=_EPS)
+        self.norm = make_norm(config, width // 2, eps=_EPS)
 
-    def forward(self, x: Tokens, lead_time: LeadTime, grid: tuple[int, int]) -> Tokens:
+    def forward(self, x: Tokens, condition: Condition, grid: tuple[int, int]) -> Tokens:
         """Map (batch, h, w, c) to (batch, *grid, c / 2); grid is the size before merging, 2h or 2h - 1."""
         x = rearrange(self.upsample(x), "b h w (i j c) -> b (h i) (w j) c", i=2, j=2)
-        return self.mixup(self.norm(x[:, : grid[0], : grid[1]], lead_time))
+        return self.mixup(self.norm(x[:, : grid[0], : grid[1]], condition))

@@ -13,6 +13,7 @@ from sciml.poseidon.card import ModelCard
 from sciml.poseidon.checkpoint import from_pretrained
 from sciml.poseidon.config import ScOTConfig
 from sciml.poseidon.network import ScOT
+from sciml.residual import residual_channels
 
 
 def build_scot(
@@ -20,6 +21,7 @@ def build_scot(
     fields_out: Sequence[FieldSpec],
     shape: tuple[int, ...],
     *,
+    scalars: Sequence[FieldSpec] = (),
     pretrained: str | Path | None = None,
     size: str | None = None,
     revision: str | None = None,
@@ -29,12 +31,13 @@ def build_scot(
     periodic_windows: bool | tuple[bool, bool] | None = None,
     **settings: Any,
 ) -> ScOT:
-    """A scOT whose channels and size are those of the data.
+    """A scOT whose channels, scalars and size are those of the data.
 
     Args:
         fields_in: Fields that the network reads.
         fields_out: Fields that it predicts.
         shape: Grid points of the fields, (height, width).
+        scalars: Scalars that it reads beside the lead time.
         pretrained: Folder, run folder or hub id of weights to start from; None starts from random weights.
         size: ``T``, ``S``, ``B`` or ``L`` for a published architecture with random weights.
         revision: Revision of ``pretrained`` on the hub.
@@ -67,6 +70,7 @@ def build_scot(
             local_files_only=local_files_only,
             channels_in=[field.name for field in fields_in],
             channels_out=[field.name for field in fields_out],
+            scalars=[scalar.name for scalar in scalars],
             new_channels=new_channels,
             image_size=None if resolution == "spectral" else image_size,
             resolution=resolution,
@@ -79,9 +83,11 @@ def build_scot(
         "num_out_channels": len(fields_out),
         "image_size": image_size,
         "channel_slice_list_normalized_loss": group_slices(fields_out),
+        "scalars": tuple(scalar.name for scalar in scalars),
+        "residual_channels": residual_channels([f.name for f in fields_in], [f.name for f in fields_out]),
     }
     net = ScOT(ScOTConfig.preset(size, **settings) if size else ScOTConfig(**settings))
-    net.card = ModelCard(fields_in=tuple(fields_in), fields_out=tuple(fields_out))
+    net.card = ModelCard(fields_in=tuple(fields_in), fields_out=tuple(fields_out), scalars=tuple(scalars))
     return net
 
 

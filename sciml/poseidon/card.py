@@ -22,12 +22,14 @@ class ModelCard:
     Args:
         fields_in: Channels that the network reads, with the normalisation it was trained with; empty if unknown.
         fields_out: Channels that it predicts.
+        scalars: Scalars that it reads beside the lead time, with their normalisation.
         derived_from: Hub id, or folder, of the weights whose licence binds these; empty if there is none.
         licence: That licence, e.g. ``CC-BY-NC-4.0``; fine-tuned weights inherit it.
     """
 
     fields_in: tuple[FieldSpec, ...] = ()
     fields_out: tuple[FieldSpec, ...] = ()
+    scalars: tuple[FieldSpec, ...] = ()
     derived_from: str = ""
     licence: str = ""
 
@@ -52,10 +54,10 @@ def read_card(content: Mapping[str, Any], *, folder: Path | None = None, origin:
     """
     own = content.get("sciml", {})
     published = "sciml" not in content and content.get("num_channels") == 4
-    fields = {key: tuple(map(FieldSpec.from_dict, own.get(key, ()))) for key in ("fields_in", "fields_out")}
+    fields = {key: tuple(map(FieldSpec.from_dict, own.get(key, ()))) for key in ("fields_in", "fields_out", "scalars")}
     if published:
         known = tuple(field.spec for field in TASKS["CE-RP"].fields)
-        fields = {"fields_in": known, "fields_out": known if content.get("num_out_channels") == 4 else ()}
+        fields |= {"fields_in": known, "fields_out": known if content.get("num_out_channels") == 4 else ()}
     if own.get("licence"):  # of the weights that these were derived from
         return ModelCard(**fields, licence=own["licence"], derived_from=own.get("derived_from", ""))
     licence = _stated_licence(folder) if folder is not None else ""

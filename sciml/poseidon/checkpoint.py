@@ -17,10 +17,11 @@ from torch import Tensor
 from sciml.errors import CheckpointError, ConfigError
 from sciml.hub import CONFIG, OLD_WEIGHTS, WEIGHTS, resolve_folder
 from sciml.model_folder import write_model
-from sciml.poseidon.adapt import ChannelMatch, adapt_channels, channel_table, match_channels
+from sciml.poseidon.adapt import ChannelMatch, adapt_channels, adapt_scalars, channel_table, match_channels
 from sciml.poseidon.card import fields_named, read_card
 from sciml.poseidon.config import ScOTConfig
 from sciml.poseidon.network import ScOT
+from sciml.residual import residual_channels
 
 # What transformers and this package write beside the settings of the network.
 _WRITTEN_BY_TOOLS = {
@@ -36,6 +37,7 @@ def from_pretrained(
     local_files_only: bool = False,
     channels_in: Sequence[str] | None = None,
     channels_out: Sequence[str] | None = None,
+    scalars: Sequence[str] | None = None,
     new_channels: str = "by_name",
     in_channels: int | None = None,
     out_channels: int | None = None,
@@ -44,11 +46,12 @@ def from_pretrained(
     periodic_windows: bool | tuple[bool, bool] | None = None,
     verbose: bool = True,
 ) -> ScOT:
-    """Load a scOT from a folder or from the Hugging Face hub, fitted to other channels or another size.
+    """Load a scOT from a folder or from the Hugging Face hub, fitted to other channels, scalars or another size.
 
-    What belongs to channels that the weights know by name is kept, in your order (``sciml.poseidon.adapt``); what was
-    kept, resized and made new is printed, and so is the licence of the weights. Another ``image_size`` keeps all
-    tensors.
+    What belongs to channels and scalars that the weights know by name is kept, in your order
+    (``sciml.poseidon.adapt``); what was kept, resized and made new is printed, and so is the licence of the weights.
+    Another ``image_size`` keeps all tensors. If the prediction is added to the input (``learn_residual``), it is to the
+    input of the same name, where names are known.
 
     Args:
         id_or_folder: Folder with ``config.json`` and weights, a run folder that has them under ``model/``, or a hub id
@@ -58,6 +61,8 @@ def from_pretrained(
         channels_in: Names of your input fields; None keeps the channels of the checkpoint. Published weights know
             rho, u, v and p.
         channels_out: Names of the fields to predict; None keeps those of the checkpoint.
+        scalars: Names of the scalars to read beside the lead time, e.g. ``["viscosity"]``; None keeps those of the
+            checkpoint. New ones have no effect until they are trained.
         new_channels: ``by_name``, or ``fresh``: the published behaviour, which initialises all channels anew if their
             number differs from the checkpoint's, and none otherwise.
         in_channels: Number of input channels instead of their names, which implies ``fresh``.
@@ -89,11 +94,18 @@ def from_pretrained(
     inputs = match_channels(wanted_in, known_in, config.num_channels, new_channels=new_channels)
     outputs = match_channels(wanted_out, known_out, config.num_out_channels, new_channels=new_channels)
 
-    weights = read_weights(folder)
-    own, adapted = _adapted_config(config, inputs, outputs, image_size, resolution, periodic_windows), weights
-    if inputs.changed or outputs.changed:
+    numbers = match_channels(scalars, config.scalars, len(config.scalars))
+
+    weights = adapted = read_weights(folder)
+    choices = {"image_size": image_size, "resolution": resolution, "periodic_windows": periodic_windows}
+    choices["scalars"] = scalars
+    own = _adapted_config(config, inputs, outputs, choices)
+    if inputs.changed or outputs.changed or numbers.changed:
         _check_fit(_structure(config), weights, folder)
-        adapted = adapt_channels(weights, own, inputs=inputs, outputs=outputs)
+        if inputs.changed or outputs.changed:
+            adapted = adapt_channels(weights, own, inputs=inputs, outputs=outputs)
+        if numbers.changed:
+            adapted = adapt_scalars(adapted, numbers)
     net = _structure(own)
     _check_fit(net, adapted, folder)
     net.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in adapted.items()}, assign=True)
@@ -101,9 +113,10 @@ def from_pretrained(
         card,
         fields_in=_fields_of(wanted_in, inputs, card.fields_in),
         fields_out=_fields_of(wanted_out, outputs, card.fields_out),
+        scalars=fields_named(own.scalars, card.scalars),
     )
     if verbose:
-        _tell(content, net.card.notice, weights, adapted, inputs, outputs)
+        _tell(content, net.card.notice, weights, adapted, inputs=inputs, outputs=outputs, scalars=numbers)
     return net.eval()
 
 
@@ -182,16 +195,13 @@ def _read_old_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _adapted_config(
-    config: ScOTConfig,
-    inputs: ChannelMatch,
-    outputs: ChannelMatch,
-    image_size: int | tuple[int, int] | None,
-    resolution: str | None,
-    periodic_windows: bool | tuple[bool, bool] | None,
+    config: ScOTConfig, inputs: ChannelMatch, outputs: ChannelMatch, choices: Mapping[str, Any]
 ) -> ScOTConfig:
-    choices = {"image_size": image_size, "resolution": resolution, "periodic_windows": periodic_windows}
     changes: dict[str, Any] = {key: value for key, value in choices.items() if value is not None}
     changes |= {"num_channels": len(inputs.source), "num_out_channels": len(outputs.source)}
+    if inputs.changed or outputs.changed:
+        names = [match.names if match.changed else match.names or match.known for match in (inputs, outputs)]
+        changes["residual_channels"] = residual_channels(*names) if config.learn_residual and all(names) else None
     if outputs.changed:
         changes["channel_slice_list_normalized_loss"] = None  # groups of channels that are no longer there
     return replace(config, **changes)
@@ -232,8 +242,7 @@ def _tell(
     notice: str,
     old: dict[str, Tensor],
     new: dict[str, Tensor],
-    inputs: ChannelMatch,
-    outputs: ChannelMatch,
+    **matches: ChannelMatch,
 ) -> None:
     console = Console(stderr=True)
     notes = []
@@ -241,9 +250,9 @@ def _tell(
         notes.append(f"{CONFIG} has settings that scOT does not know; they are ignored: {', '.join(unknown)}.")
     if notice:
         notes.append(notice)
-    if any(match.names and not match.known and not match.changed for match in (inputs, outputs)):
+    if any(match.names and not match.known and not match.changed for match in (matches["inputs"], matches["outputs"])):
         notes.append("The weights do not name their channels; yours are taken for the same, in this order.")
     for note in notes:
         console.print(note, soft_wrap=True, markup=False)
-    if inputs.changed or outputs.changed:
-        console.print(channel_table(old, new, inputs=inputs, outputs=outputs))
+    if any(match.changed for match in matches.values()):
+        console.print(channel_table(old, new, **matches))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sciml.errors import ConfigError
+from sciml.residual import check_residual
 
 _PRESETS = {
     "T": {"depths": (4, 4, 4, 4), "embed_dim": 48},
@@ -40,8 +41,13 @@ class ScOTConfig:
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 through the network.
         hidden_act: Activation of the MLPs; only the exact ``gelu`` exists.
         use_absolute_embeddings: Whether a learned position is added to the tokens (ties the weights to one grid).
-        use_conditioning: Whether norms depend on the lead time. Without it the lead time is ignored.
+        use_conditioning: Whether norms depend on lead time and scalars. Without it the lead time is ignored.
+        scalars: Names of parameters of the equation (a viscosity, a Reynolds number) that the norms depend on beside
+            the lead time; normalised numbers, one for each sample. Published weights have none.
         learn_residual: Whether the input is added to the prediction.
+        residual_channels: Input channel that is added to each predicted one, None for none. None instead of a list is
+            the published behaviour, input j for prediction j; data and checkpoints that name their channels set it
+            where names say otherwise.
         residual_model: Block of the skip connections, ``convnext`` or ``resnet``.
         layer_norm_eps: Epsilon of the norms inside blocks (embedding, merging and unmerging always use 1e-5).
         initializer_range: Standard deviation of the initial weights.
@@ -81,7 +87,9 @@ class ScOTConfig:
     hidden_act: str = "gelu"
     use_absolute_embeddings: bool = False
     use_conditioning: bool = True
+    scalars: tuple[str, ...] = ()
     learn_residual: bool = False
+    residual_channels: tuple[int | None, ...] | None = None
     residual_model: str = "convnext"
     layer_norm_eps: float = 1e-5
     initializer_range: float = 0.02
@@ -98,6 +106,9 @@ class ScOTConfig:
         if self.channel_slice_list_normalized_loss is not None:
             slices = tuple(self.channel_slice_list_normalized_loss)
             object.__setattr__(self, "channel_slice_list_normalized_loss", slices)
+        object.__setattr__(self, "scalars", tuple(self.scalars))
+        if self.residual_channels is not None:
+            object.__setattr__(self, "residual_channels", tuple(self.residual_channels))
         if not isinstance(self.image_size, int):
             object.__setattr__(self, "image_size", tuple(self.image_size))
         if not isinstance(self.periodic_windows, bool):
@@ -120,10 +131,13 @@ class ScOTConfig:
             raise ConfigError(f"p is {self.p}; 1 (L1) or 2 (mean squared error) is expected.")
         if self.residual_model not in ("convnext", "resnet"):
             raise ConfigError(f"residual_model is {self.residual_model!r}; 'convnext' or 'resnet' is expected.")
-        if self.learn_residual and self.num_channels < self.num_out_channels:
+        if self.learn_residual:
+            counts = {"channels_in": self.num_channels, "channels_out": self.num_out_channels}
+            check_residual(self.residual_channels, **counts)
+        if self.scalars and not self.use_conditioning:
             raise ConfigError(
-                f"learn_residual adds the input to the prediction, but {self.num_channels} channels are read and "
-                f"{self.num_out_channels} predicted. Read all fields that are predicted, or set learn_residual=false."
+                f"the scalars {', '.join(self.scalars)} enter through the conditional norms, which "
+                "use_conditioning=false leaves out. Set it to true, or leave the scalars out."
             )
         if self.resolution not in ("spectral", "native"):
             raise ConfigError(f"resolution is {self.resolution!r}; 'spectral' or 'native' is expected.")
@@ -159,9 +173,11 @@ class ScOTConfig:
         return cls(**{key: value for key, value in values.items() if key in known})
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of a ``config.json``, as published checkpoints have it."""
+        """The content of a ``config.json``, as published checkpoints have it; what these lack is there only if used."""
+        own = {"scalars": (), "residual_channels": None}
+        settings = {k: v for k, v in dataclasses.asdict(self).items() if k not in own or v != own[k]}
         return {
             "architectures": ["ScOT"],
             "model_type": "swinv2",
-            **{key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()},
+            **{key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()},
         }

@@ -17,12 +17,13 @@ def depthwise_conv(
     """Convolve every channel with its own kernel, zero-padded to the same size.
 
     On the CPU the gradient of the kernels comes from convolutions too, two to three times as fast as the stock one.
+    Tensors without content (``meta``) are treated alike, since they stand for those on the CPU.
 
     Args:
         x: Fields, shape (batch, channel, height, width).
         conv: A depthwise convolution with a bias, odd square kernels, stride 1 and padding that keeps the size.
     """
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if x.device.type not in ("cpu", "meta") or torch.compiler.is_compiling():
         return conv(x)
     return _DepthwiseConv.apply(x, conv.weight, conv.bias)  # type: ignore[return-value]
 

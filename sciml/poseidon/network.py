@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from sciml.errors import ShapeError
 from sciml.poseidon.blocks import (
     Block,
+    Condition,
     ConditionalLayerNorm,
     ConvNeXtBlock,
-    LeadTime,
     PatchMerging,
     PatchUnmerging,
     ResNetBlock,
@@ -26,8 +26,11 @@ from sciml.poseidon.blocks import (
 from sciml.poseidon.card import ModelCard
 from sciml.poseidon.config import ScOTConfig
 from sciml.poseidon.resample import spectral_resample
+from sciml.residual import add_residual
 
 Fields = Float[Tensor, "batch channel height width"]
+LeadTime = Float[Tensor, " batch"]
+Scalars = Float[Tensor, "batch scalar"]
 
 
 class Embedding(nn.Module):
@@ -38,7 +41,7 @@ class Embedding(nn.Module):
         patch = config.patch_size
         projection = nn.Conv2d(config.num_channels, config.embed_dim, patch, stride=patch)
         self.patch_embeddings = nn.ModuleDict({"projection": projection})
-        self.norm = make_norm(config.embed_dim, conditional=config.use_conditioning, eps=1e-5)
+        self.norm = make_norm(config, config.embed_dim, eps=1e-5)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.position_embeddings = None
         if config.use_absolute_embeddings:
@@ -46,13 +49,13 @@ class Embedding(nn.Module):
             self.position_embeddings = nn.Parameter(torch.zeros(1, tokens, config.embed_dim))
         self.patch = patch
 
-    def forward(self, fields: Fields, lead_time: LeadTime) -> Tokens:
+    def forward(self, fields: Fields, condition: Condition) -> Tokens:
         """Map (batch, channel, height, width) to (batch, height / patch, width / patch, embed_dim)."""
         down, right = -fields.shape[-2] % self.patch, -fields.shape[-1] % self.patch
         if down or right:
             fields = F.pad(fields, (0, right, 0, down))
         x = rearrange(self.patch_embeddings["projection"](fields), "b c h w -> b h w c")
-        x = self.norm(x, lead_time)
+        x = self.norm(x, condition)
         if self.position_embeddings is not None:
             if x.shape[1] * x.shape[2] != self.position_embeddings.shape[1]:
                 raise ShapeError(
@@ -86,12 +89,12 @@ class EncoderStage(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
 
-    def forward(self, x: Tokens, lead_time: LeadTime) -> tuple[Tokens, Tokens]:
+    def forward(self, x: Tokens, condition: Condition) -> tuple[Tokens, Tokens]:
         """Returns the stage's output before merging (the skip connection) and after it."""
         skip = x
         for block in self.blocks:
-            skip = block(skip, lead_time)
-        return skip, skip if self.downsample is None else self.downsample(skip + x, lead_time)
+            skip = block(skip, condition)
+        return skip, skip if self.downsample is None else self.downsample(skip + x, condition)
 
 
 class DecoderStage(nn.Module):
@@ -102,20 +105,20 @@ class DecoderStage(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.upsample = upsample
 
-    def forward(self, x: Tokens, lead_time: LeadTime, grid: tuple[int, int]) -> Tokens:
+    def forward(self, x: Tokens, condition: Condition, grid: tuple[int, int]) -> Tokens:
         """Map tokens to those of the next finer stage, whose grid is given."""
         for block in self.blocks:
-            x = block(x, lead_time)
-        return x if self.upsample is None else self.upsample(x, lead_time, grid)
+            x = block(x, condition)
+        return x if self.upsample is None else self.upsample(x, condition, grid)
 
 
 class ScOT(nn.Module):
     """Scalable operator transformer: predicts fields after a lead time, for any lead time in [0, 1].
 
     A multiscale U-Net of windowed cosine attention; every norm is an affine function of the lead time, which makes
-    the network continuous in time. Fields whose size differs from ``config.image_size`` are resampled spectrally on
-    the way in and out if their aspect ratio is the same (as published); others, and all with ``resolution="native"``,
-    run on their own grid, padded to patches and windows.
+    the network continuous in time, and of the scalars that ``config.scalars`` names. Fields whose size differs from
+    ``config.image_size`` are resampled spectrally on the way in and out if their aspect ratio is the same (as
+    published); others, and all with ``resolution="native"``, run on their own grid, padded to patches and windows.
 
     Args:
         config: Architecture; ``ScOTConfig.preset("T")`` is Poseidon-T.
@@ -124,7 +127,7 @@ class ScOT(nn.Module):
         card: Names and normalisation of the channels, origin and licence of the weights.
 
     Raises:
-        ShapeError: fields or lead times do not fit the network.
+        ShapeError: fields, lead times or scalars do not fit the network.
 
     Reference:
         arXiv:2405.19101, section 2, figure 1.
@@ -142,7 +145,7 @@ class ScOT(nn.Module):
         encoder = [
             EncoderStage(
                 [_block(config, i, odd=j % 2 == 1, drop_path=next(encoder_rates)) for j in range(config.depths[i])],
-                PatchMerging(_width(config, i), conditional=config.use_conditioning) if i < stages[-1] else None,
+                PatchMerging(config, _width(config, i)) if i < stages[-1] else None,
             )
             for i in stages
         ]
@@ -153,7 +156,7 @@ class ScOT(nn.Module):
                     _block(config, i, odd=j % 2 == 1, drop_path=next(decoder_rates))
                     for j in reversed(range(config.depths[i]))
                 ],
-                PatchUnmerging(_width(config, i), conditional=config.use_conditioning) if i > 0 else None,
+                PatchUnmerging(config, _width(config, i)) if i > 0 else None,
             )
             for i in reversed(stages)
         ]
@@ -173,46 +176,50 @@ class ScOT(nn.Module):
                 nn.init.zeros_(module.bias)
         if isinstance(module, ConditionalLayerNorm):  # comes after its own linear layers
             nn.init.constant_(module.weight.bias, self.config.initial_norm_scale)
+            for linear in (module.weight, module.bias):
+                nn.init.zeros_(linear.weight[:, 1:])  # training starts from a network that ignores the scalars
 
-    def forward(self, fields: Fields, lead_time: LeadTime | float) -> Fields:
+    def forward(self, fields: Fields, lead_time: LeadTime | float, scalars: Scalars | None = None) -> Fields:
         """Predict the fields after a lead time.
 
         Args:
             fields: Normalised fields, shape (batch, num_channels, height, width).
             lead_time: Time between input and prediction, in units in which a whole trajectory is about 1;
                 shape (batch,) or one number for all samples.
+            scalars: Normalised scalars in the order of ``config.scalars``, shape (batch, scalar); None if there are
+                none. ``card.scalars`` has the mean and standard deviation to normalise by.
 
         Returns:
             Normalised fields, shape (batch, num_out_channels, height, width).
         """
-        lead_time = self._check(fields, lead_time)
+        condition = self._check(fields, lead_time, scalars)
         size = (fields.shape[-2], fields.shape[-1])
         nominal = self.config.grid
         resample = size != nominal and size[0] * nominal[1] == size[1] * nominal[0]
         resample = resample and self.config.resolution == "spectral"
         x = spectral_resample(fields, nominal) if resample else fields
 
-        tokens = self.embeddings(x, lead_time)
+        tokens = self.embeddings(x, condition)
         skips: list[Tensor] = []
         for stage, residual_blocks in zip(self.encoder["layers"], self.residual_blocks, strict=True):  # type: ignore[arg-type]
-            skip, tokens = stage(tokens, lead_time)
+            skip, tokens = stage(tokens, condition)
             for block in residual_blocks:
-                skip = block(skip, lead_time)
+                skip = block(skip, condition)
             skips.append(skip)
 
         tokens = skips.pop()
         for stage in self.decoder["layers"]:  # type: ignore[union-attr]
             grid = tuple(skips[-1].shape[1:3]) if skips else tuple(tokens.shape[1:3])
-            tokens = stage(tokens, lead_time, grid)
+            tokens = stage(tokens, condition, grid)
             if skips:
                 tokens = tokens + skips.pop()
 
         prediction = self.patch_recovery(tokens, (x.shape[-2], x.shape[-1]))
         if self.config.learn_residual and self.config.use_conditioning:
-            prediction = prediction + x[:, : self.config.num_out_channels]
+            prediction = add_residual(prediction, x, self.config.residual_channels)
         return spectral_resample(prediction, size) if resample else prediction
 
-    def _check(self, fields: Tensor, lead_time: Tensor | float) -> Tensor:
+    def _check(self, fields: Tensor, lead_time: Tensor | float, scalars: Tensor | None) -> Condition:
         expected = self.config.num_channels
         if fields.ndim != 4:
             raise ShapeError(
@@ -233,7 +240,17 @@ class ScOT(nn.Module):
                 f"lead times of shape {tuple(lead_time.shape)} came for a batch of {fields.shape[0]} fields; "
                 "one number per sample, or one for all, is expected."
             )
-        return lead_time
+        names = self.config.scalars
+        if scalars is None and not names:
+            return lead_time[:, None]
+        if scalars is None or scalars.shape != (len(fields), len(names)):
+            came = "none" if scalars is None else f"some of shape {tuple(scalars.shape)}"
+            raise ShapeError(
+                f"the network reads the scalars {', '.join(names) or '(none)'}, but {came} came for a batch of "
+                f"{len(fields)}; shape ({len(fields)}, {len(names)}) is expected. Give it normalised scalars, from "
+                "data with data.scalars=[NAMES], or load it with scalars=[NAMES]."
+            )
+        return torch.cat([lead_time[:, None], scalars.to(lead_time)], dim=1)
 
     @classmethod
     def from_pretrained(cls, id_or_folder: str | Path, **options: Any) -> ScOT:

@@ -9,11 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.errors import ConfigError
-from sciml.poseidon.network import Fields, LeadTime, ScOT
+from sciml.poseidon.network import Fields, LeadTime, Scalars, ScOT
 
 
 def rollout(
-    net: ScOT, fields: Fields, lead_time: LeadTime | float, steps: int | Sequence[float]
+    net: ScOT,
+    fields: Fields,
+    lead_time: LeadTime | float,
+    steps: int | Sequence[float],
+    *,
+    scalars: Scalars | None = None,
 ) -> Iterator[Float[Tensor, "batch channel height width"]]:
     """Reach a lead time in several steps and yield the prediction after each.
 
@@ -24,6 +29,7 @@ def rollout(
         fields: Normalised initial fields, shape (batch, num_channels, height, width).
         lead_time: Total lead time, shape (batch,) or one number.
         steps: n steps of lead_time / n each, or the fraction of the lead time that every step takes.
+        scalars: Normalised scalars, the same at every step, shape (batch, scalar); None if the network reads none.
 
     Yields:
         Normalised fields after every step, shape (batch, num_out_channels, height, width).
@@ -45,6 +51,6 @@ def rollout(
         )
     lead_time = torch.as_tensor(lead_time, dtype=fields.dtype, device=fields.device)
     for fraction in fractions:
-        prediction = net(fields, lead_time * fraction)
+        prediction = net(fields, lead_time * fraction, scalars)
         yield prediction
         fields = torch.cat([prediction, fields[:, known:]], dim=1)

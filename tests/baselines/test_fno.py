@@ -217,7 +217,27 @@ def test_a_network_is_built_for_the_fields_of_the_data():
         build_fno([u, c], [u], (16, 24), modes=9)
     with pytest.raises(ConfigError, match="1 spatial axes"):
         build_fno([u], [u], (16,))
-    with pytest.raises(ConfigError, match="Set learn_residual=false"):
-        build_fno([c], [u, c], (16, 16), modes=8, learn_residual=True)
+    with pytest.raises(ConfigError, match="set learn_residual=false"):
+        FNOConfig(num_channels=1, num_out_channels=2, learn_residual=True)
     with pytest.raises(ConfigError, match="width is 0"):
         FNOConfig(width=0)
+
+
+def test_scalars_are_constant_channels_of_their_own_sample(tmp_path):
+    net, plain = small(scalars=("nu", "mu")), small(num_channels=4)
+    plain.load_state_dict(net.state_dict())
+    fields, scalars = smooth(16), torch.tensor([[0.5, -1.0], [2.0, 0.0]])
+    constant = scalars[..., None, None].expand(-1, -1, 16, 16)
+    with torch.no_grad():
+        prediction = net(fields, 0.4, scalars)
+        assert torch.equal(prediction, plain(torch.cat([fields, constant], dim=1), 0.4))
+        again = sciml.load(net.save_pretrained(tmp_path))
+        assert torch.equal(again(fields, 0.4, scalars), prediction)
+        first, second = rollout(net, fields, 0.8, 2, scalars=scalars)  # type: ignore[arg-type]
+        assert torch.equal(second, net(first, 0.4, scalars))
+    with pytest.raises(ShapeError, match=r"reads the scalars nu, mu, but none came"):
+        net(fields, 0.4)
+    with pytest.raises(ShapeError, match=r"some of shape \(2, 1\) came .* shape \(2, 2\) is expected"):
+        net(fields, 0.4, scalars[:, :1])
+    with pytest.raises(ShapeError, match=r"reads the scalars \(none\)"):
+        small()(fields, 0.4, scalars)

@@ -183,8 +183,7 @@ def other_grid(file):
         (3, lambda file: None, r"is 3D"),
         (2, other_times, r"other times for every trajectory"),
         (2, other_grid, r"another grid for every trajectory"),
-        (2, lambda file: file.scalar("a", np.arange(STEPS), time=True), r"scalars that vary \(a\).*--drop a"),
-        (2, lambda file: file.scalar("b", np.arange(COUNT), sample=True), r"scalars that vary \(b\)"),
+        (2, lambda file: file.scalar("a", np.arange(STEPS), time=True), r"scalars that change in time \(a\).*--drop a"),
     ],
 )
 def test_what_the_poseidon_layout_cannot_say_is_refused(well, tmp_path, dims, change, message):
@@ -194,6 +193,15 @@ def test_what_the_poseidon_layout_cannot_say_is_refused(well, tmp_path, dims, ch
     with pytest.raises(ConfigError, match=message):
         convert(file.path, tmp_path / "made.nc", to="poseidon")
     assert not (tmp_path / "made.nc").exists()
+
+
+def test_a_scalar_of_every_trajectory_goes_along_to_the_poseidon_layout_and_back(well, tmp_path):
+    with well(dims=2) as file:
+        file.field("p")
+        file.scalar("nu", 0.1 * np.arange(COUNT), sample=True)
+    made = convert(file.path, tmp_path / "made.nc", to="poseidon")
+    same_fields(file.path, convert(made, tmp_path / "back.hdf5", to="the_well"))
+    assert open_trajectories(made).scalars([COUNT - 1, 0])["nu"].tolist() == [float(0.1 * (COUNT - 1)), 0.0]
 
 
 def test_what_is_dropped_is_gone_and_what_is_not_there_cannot_be_dropped(full, tmp_path):
