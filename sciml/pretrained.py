@@ -19,7 +19,8 @@ def load(id_or_folder: str | Path, **options: Any) -> nn.Module:
             ``model/``), the name of a model that comes with the package (``poseidon-nano``), or a hub id such as
             ``camlab-ethz/Poseidon-T``.
         options: Passed to the loader of the model's family, e.g. ``revision``, ``local_files_only``, ``channels_in``,
-            ``channels_out``, ``image_size``, ``resolution`` of ``sciml.poseidon.checkpoint.from_pretrained``.
+            ``channels_out``, ``image_size``, ``resolution`` of ``sciml.poseidon.checkpoint.from_pretrained``, or
+            ``make_layer`` of ``sciml.ssm.network.SequenceModel``.
 
     Returns:
         The network in evaluation mode; a plain ``torch.nn.Module``.
@@ -34,14 +35,28 @@ def load(id_or_folder: str | Path, **options: Any) -> nn.Module:
 
     where = {key: options[key] for key in ("revision", "local_files_only") if key in options}
     folder = resolve_folder(id_or_folder, **where)
-    if _model_type(folder / CONFIG) != "fno":
+    family = _model_type(folder / CONFIG)
+    if family not in ("barron", "fno", "sequence"):
         return from_pretrained(id_or_folder, **{**options, "local_files_only": True})  # what was found is here by now
-    others = sorted(options.keys() - where.keys() - {"verbose"})
+    own = {"make_layer"} if family == "sequence" else set()
+    others = sorted(options.keys() - where.keys() - own - {"verbose"})
     if others:
+        what, why = {
+            "barron": ("a Barron network", "It is one function of its points"),
+            "fno": ("an FNO", "It runs on every grid, and its channels are fixed"),
+            "sequence": ("a sequence model", "Its inputs and outputs are fixed"),
+        }[family]
         raise ConfigError(
-            f"{', '.join(others)} came for the FNO in {folder}; an FNO has no such option. It runs on every grid, and "
-            "its channels are fixed: load it without."
+            f"{', '.join(others)} came for the model in {folder}; {what} has no such option. {why}: load it without."
         )
+    if family == "sequence":
+        from sciml.ssm.network import SequenceModel
+
+        return SequenceModel.from_pretrained(folder, **{key: options[key] for key in own & options.keys()})
+    if family == "barron":
+        from sciml.barron.folder import load_network
+
+        return load_network(folder)
     return FNO.from_pretrained(folder)
 
 
@@ -62,7 +77,11 @@ def field_statistics(id_or_folder: str | Path) -> dict[str, tuple[float, float]]
 
     folder = resolve_folder(id_or_folder)
     card = read_card(json.loads((folder / CONFIG).read_text()))
-    known = {f.name: (f.mean, f.std) for f in (*card.fields_in, *card.fields_out) if f.mean is not None and f.std}
+    known = {
+        f.name: (f.mean, f.std)
+        for f in (*card.fields_in, *card.fields_out, *card.scalars)
+        if f.mean is not None and f.std
+    }
     if not known:
         raise CheckpointError(
             f"the model in {folder} does not say by what its fields were normalised. Give the numbers instead: "

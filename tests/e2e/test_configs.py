@@ -52,6 +52,7 @@ def test_every_setting_is_explained_where_it_is_defined():
     # Their settings are explained in the files that they change.
     inherited = {"data/ns_pwc.yaml", "data/ns_pwc_few.yaml", "data/pretraining.yaml", "model/poseidon_nano.yaml"}
     inherited |= {"trainer/gpu.yaml", "trainer/ddp.yaml"}
+    inherited |= {f"model/{layer}.yaml" for layer in ("s4", "s4d", "s4_ptd", "s5", "s5_ptd")}
     for path in CONFIGS.rglob("*.yaml"):
         assert path.read_text().startswith("#"), f"{path} does not say what it is"
         name = str(path.relative_to(CONFIGS))
