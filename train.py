@@ -71,7 +71,8 @@ def run(config: DictConfig) -> None:
     from hydra.utils import instantiate
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no banner, no advertisements
-    warnings.filterwarnings("ignore", message=".*(LeafSpec|many workers|checkpoint directory|WeightAveraging|recommended to use .self.log).*")
+    ignored = "LeafSpec|many workers|checkpoint directory|WeightAveraging|recommended to use .self.log"
+    warnings.filterwarnings("ignore", message=f".*({ignored}).*")
     job = HydraConfig.get()
     experiment = job.runtime.choices["experiment"]
     checkpoint = resolve_checkpoint(config.ckpt_path, experiment) if config.ckpt_path else None
