@@ -35,7 +35,8 @@ def test_every_option_composes_and_instantiates(group, option, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     many = option in ("mixture", "pretraining") or "pretrain_nano" in option  # whose files have names of their own
     path = [] if many else ["data.path=file.nc"]
-    config = compose(f"{group}={option}", *path, "trainer.accelerator=cpu")
+    data = ["experiment=ssm/listops_small"] if option == "fast_sequences" else []
+    config = compose(f"{group}={option}", *data, *path, "trainer.accelerator=cpu")
     if option in ("ddp", "fsdp"):
         config.trainer.devices = 2
     assert isinstance(instantiate(config.data, _convert_="all"), L.LightningDataModule)
@@ -120,7 +121,7 @@ def test_help_is_readable(tmp_path):
     result = train(tmp_path, "--help")
     assert result.code == 0
     assert "python train.py ckpt_path=last" in result.out
-    assert "poseidon_pretrained, scot, scot_nano" in result.out
+    assert "poseidon_pretrained, s4, s4_ptd, s4d, s5, s5_ptd, scot" in " ".join(result.out.split())
     assert max(map(len, result.out.splitlines())) <= 120
 
 
