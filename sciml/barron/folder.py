@@ -16,7 +16,7 @@ def read_network(folder: str | Path, architecture: str, names: set[str]) -> tupl
 
     Args:
         folder: Folder with ``config.json`` and ``model.safetensors``.
-        architecture: "SpectralNet" or "RidgeNet".
+        architecture: "SpectralNet", "RidgeNet" or "BoundaryNet".
         names: Names of its tensors.
 
     Raises:
@@ -45,9 +45,11 @@ def load_network(folder: str | Path) -> nn.Module:
     Raises:
         CheckpointError: there is no such network.
     """
-    # Either network reads its own folder through this module.
+    # Each network reads its own folder through this module.
+    from sciml.barron.boundary_net import BoundaryNet
     from sciml.barron.ridge import RidgeNet
     from sciml.barron.spectral import SpectralNet
 
-    ridge = read_model(folder)[0].get("architectures") == ["RidgeNet"]
-    return (RidgeNet if ridge else SpectralNet).from_pretrained(folder).eval()
+    [name] = read_model(folder)[0].get("architectures") or [""]
+    known = {network.__name__: network for network in (BoundaryNet, RidgeNet, SpectralNet)}
+    return known.get(name, SpectralNet).from_pretrained(folder).eval()

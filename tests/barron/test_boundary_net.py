@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+import sciml
 from sciml.barron.boundary import check_boundary_values
 from sciml.barron.boundary_net import BoundaryNet
 from sciml.barron.problems import cubic
@@ -90,7 +91,8 @@ def test_one_unit_more_leaves_the_function_alone():
 def test_a_network_is_saved_and_loaded(tmp_path, activation, hidden):
     net, x = random_net(("dirichlet", "neumann", "dirichlet"), activation=activation, hidden=hidden), random_points(20)
     net.save_pretrained(tmp_path)
-    loaded = BoundaryNet.from_pretrained(tmp_path)
+    loaded = sciml.load(tmp_path)
+    assert isinstance(loaded, BoundaryNet)
     assert torch.equal(loaded(x), net(x))
     assert repr(loaded) == repr(net)
 
