@@ -8,12 +8,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
 from models.operator_report import ForecastErrors, describe, masked_error
-from models.optimisation import make_scheduler, total_steps
+from models.rivals import SideBySide
 from models.sharding import plain_network, shard
 from models.summary import print_summary
 from sciml.data.spec import group_slices
@@ -27,7 +26,7 @@ from sciml.report import Report
 Batch = dict[str, Tensor]
 
 
-class OperatorLearning(L.LightningModule):
+class OperatorLearning(SideBySide):
     """Train a neural operator on pairs (field at t, field at t + lead time) and judge it by its forecasts.
 
     The loss is the relative L1 error per channel group (``sciml.poseidon.loss``). Validation and test forecast whole
@@ -77,7 +76,7 @@ class OperatorLearning(L.LightningModule):
         checkpoint_activations: bool = False,
         compile: bool = False,
     ):
-        super().__init__()
+        super().__init__(betas=betas, schedule=schedule, warmup=warmup)
         for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
             if not isinstance(value, int | float) or value < 0:
                 raise ConfigError(f"model.{name} is {value!r}; a number of at least 0 is expected.")
@@ -91,23 +90,13 @@ class OperatorLearning(L.LightningModule):
         self.learning_rate_embedding = learning_rate_embedding or learning_rate
         self.learning_rate_time = learning_rate_time or learning_rate
         self.weight_decay = weight_decay
-        self.betas = (betas[0], betas[1])
-        self.schedule = schedule
-        self.warmup = warmup
         self.p = p
         self.pushforward = pushforward
         self.rivals = {name: dict(rival) for name, rival in (rivals or {}).items() if rival}
         self.checkpoint_activations = checkpoint_activations
         self.compile_network = compile
-        self.net: nn.Module | None = None
-        self.rival_nets = nn.ModuleDict()
         self.errors: dict[str, ForecastErrors] = {}  # of the test, by part of the data
         self.validated: dict[str, ForecastErrors] = {}  # of the last validation
-
-    @property
-    def data(self) -> Any:
-        """The datamodule of the run, which knows the fields."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
 
     def configure_model(self) -> None:
         """Build the network for the fields of the data."""
@@ -136,20 +125,6 @@ class OperatorLearning(L.LightningModule):
             if self.compile_network:
                 net.compile()
 
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        """The network, under the empty name, and its rivals."""
-        return {"": self.net, **self.rival_nets}  # type: ignore[dict-item]
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with the four parameter groups of the paper, and the schedule."""
-        groups = [group for name, net in self.networks.items() for group in self.optimiser_groups(name, net)]
-        # Fused: one pass over each parameter. Not on a GPU, where half precision could then not clip gradients.
-        optimizer = torch.optim.AdamW(groups, betas=self.betas, fused=self.device.type == "cpu")
-        steps = total_steps(self.trainer)
-        scheduler = make_scheduler(optimizer, schedule=self.schedule, warmup=self.warmup, steps=steps)
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
-
     def optimiser_groups(self, name: str, net: nn.Module) -> list[dict[str, Any]]:
         """The trained parameters of a network with their learning rates and weight decay."""
         own = self.rivals.get(name, {})
@@ -169,19 +144,6 @@ class OperatorLearning(L.LightningModule):
             for group, parameters in net.parameter_groups().items()  # type: ignore[operator]
             if parameters
         ]
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the gradient of each network on its own, so that rivals do not feel each other."""
-        if not self.rival_nets:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)  # type: ignore[arg-type]
-        elif gradient_clip_val:
-            for net in self.networks.values():
-                nn.utils.clip_grad_norm_(net.parameters(), gradient_clip_val)
 
     def forward(self, fields: Tensor, lead_time: Tensor | float, scalars: Tensor | None = None) -> Tensor:
         """Predict normalised fields after a lead time."""

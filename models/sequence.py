@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.optimisation import make_scheduler, steps_of_epoch, total_steps
+from models.optimisation import steps_of_epoch, total_steps
+from models.rivals import SideBySide
 from models.roles import optimiser_groups
 from models.sequence_report import Scores, describe, headline
 from models.summary import print_parameters
@@ -48,7 +48,7 @@ class NoiseTest:
         return float(critical_frequencies(self.state).max())
 
 
-class SequenceLearning(L.LightningModule):
+class SequenceLearning(SideBySide):
     """Train a sequence model by AdamW with learning rates by role, and judge it by accuracy or relative error.
 
     The data say what there is to learn (``data.task``). The loss is the cross entropy (classification, retrieval) or
@@ -96,15 +96,12 @@ class SequenceLearning(L.LightningModule):
         rivals: Mapping[str, Mapping[str, Any] | None] | None = None,
         noise: Mapping[str, Any] | None = None,
     ):
-        super().__init__()
+        super().__init__(betas=betas, schedule=schedule, warmup=warmup)
         numbers = {"learning_rate": learning_rate, "ssm_learning_rate": ssm_learning_rate, "weight_decay": weight_decay}
         for name, value in numbers.items():
             if not isinstance(value, int | float) or value < 0:
                 raise ConfigError(f"model.{name} is {value!r}; a number of at least 0 is expected.")
         self.recipe = recipe
-        self.betas = (betas[0], betas[1])
-        self.schedule = schedule
-        self.warmup = warmup
         self.noise = NoiseTest(**noise) if noise else None
         own: dict[str, Any] = {
             "network": network,
@@ -117,20 +114,8 @@ class SequenceLearning(L.LightningModule):
         for name, rival in (rivals or {}).items():
             if rival:
                 self.settings[name] = own | dict(rival) | {"network": partial(network, **rival.get("network", {}))}
-        self.net: nn.Module | None = None
-        self.rival_nets = nn.ModuleDict()
         self.scores: dict[str, Scores] = {}  # by network
         self.noisy: dict[str, dict[float, Scores]] = {}  # by network and frequency
-
-    @property
-    def data(self) -> Any:
-        """The datamodule of the run, which knows the task."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        """The network, under the empty name, and its rivals."""
-        return {"": self.net, **self.rival_nets}  # type: ignore[dict-item]
 
     def configure_model(self) -> None:
         """Build the networks for the data, all from the same seed."""
@@ -154,33 +139,11 @@ class SequenceLearning(L.LightningModule):
             steps, each = total_steps(self.trainer), steps_of_epoch(self.trainer, len(data.train_dataloader()))
             print(f"Training: {steps} steps of {data.batch_size} sequences, {each} steps an epoch.", flush=True)
 
-    def configure_optimizers(self) -> Any:
-        """AdamW with a parameter group for every role, and the schedule."""
-        groups = [group for name, net in self.networks.items() for group in self.optimiser_groups(name, net)]
-        # Fused: one pass over each parameter. Not on a GPU, where half precision could then not clip gradients.
-        optimizer = torch.optim.AdamW(groups, betas=self.betas, fused=self.device.type == "cpu")
-        steps = total_steps(self.trainer)
-        scheduler = make_scheduler(optimizer, schedule=self.schedule, warmup=self.warmup, steps=steps)
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
-
     def optimiser_groups(self, name: str, net: nn.Module) -> list[dict[str, Any]]:
         """The trained parameters of a network with their learning rates and weight decay."""
         settings = {key: self.settings[name][key] for key in _RATES}
         groups = optimiser_groups(net, recipe=settings.pop("roles"), **settings)
         return [{**group, "name": f"{name} {group['name']}".strip()} for group in groups]
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the gradient of each network on its own, so that rivals do not feel each other."""
-        if not self.rival_nets:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)  # type: ignore[arg-type]
-        elif gradient_clip_val:
-            for net in self.networks.values():
-                nn.utils.clip_grad_norm_(net.parameters(), gradient_clip_val)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits or values of a batch."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sciml import plots
 from sciml.report import Report
+from sciml.ssm import plots
 from sciml.ssm.config import LABELS
 from sciml.ssm.robustness import robustness_report
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sciml.data.spec import FieldSpec
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
     "font.size": 9.0,
     "axes.titlesize": 9.5,
@@ -27,7 +27,7 @@ _STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
 }
 _SIGNED, _ERROR = "RdBu_r", "inferno"
-_COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#718096", "#b83280", "#975a16", "#2c7a7b")
+COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#718096", "#b83280", "#975a16", "#2c7a7b")
 
 
 def vorticity(velocity: Float[np.ndarray, "*batch 2 x y"]) -> NDArray[np.float64]:
@@ -74,7 +74,7 @@ def field_table(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         columns = list(rows[0])
         figure = Figure(figsize=(2.1 * len(columns) + 0.6, 2.05 * len(rows) + (0.35 if title else 0.1)))
         axes = figure.subplots(len(rows), len(columns), squeeze=False)
@@ -119,7 +119,7 @@ def gallery(rows: Sequence[Mapping[tuple[str, str], NDArray]], *, title: str = "
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         columns = list(rows[0])
         figure = Figure(figsize=(1.75 * len(columns) + 0.7, 1.7 * len(rows) + (0.6 if title else 0.3)))
         axes = figure.subplots(len(rows), len(columns), squeeze=False)
@@ -166,10 +166,10 @@ def error_curves(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.2))
         axis = figure.subplots()
-        for colour, (name, errors) in zip(_COLOURS, curves.items(), strict=False):
+        for colour, (name, errors) in zip(COLOURS, curves.items(), strict=False):
             low, middle, high = np.quantile(errors, [0.25, 0.5, 0.75], axis=0)
             axis.fill_between(lead_times, low, high, color=colour, alpha=0.15, linewidth=0)
             axis.plot(lead_times, middle, color=colour, marker="o", markersize=3, label=name)
@@ -190,10 +190,10 @@ def spectra(curves: Mapping[str, Float[np.ndarray, " wavenumber"]], *, ylabel: s
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.2))
         axis = figure.subplots()
-        colours = iter(_COLOURS)
+        colours = iter(COLOURS)
         for name, energy in curves.items():
             style = {"color": "black", "linewidth": 1.8} if name == "truth" else {"color": next(colours)}
             axis.loglog(np.arange(1, len(energy)), energy[1:], label=name, **style)
@@ -215,10 +215,10 @@ def learning_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.2))
         axis = figure.subplots()
-        for colour, (name, (steps, values)) in zip(_COLOURS, curves.items(), strict=False):
+        for colour, (name, (steps, values)) in zip(COLOURS, curves.items(), strict=False):
             marker = "o" if len(steps) < 50 else None
             axis.plot(steps, values, color=colour, label=name, linewidth=1.2, marker=marker, markersize=3)
         axis.set_yscale("log")
@@ -316,84 +316,3 @@ def rollout_gif(
     durations = [milliseconds] * (len(frames) - 1) + [3 * milliseconds]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
     return Path(path)
-
-
-def confusion_matrix(fractions: Float[np.ndarray, "truth predicted"], classes: Sequence[str]) -> Figure:
-    """What each class is taken for, in percent.
-
-    Args:
-        fractions: Fraction of the true class (row) that is taken for a class (column).
-        classes: Names of the classes.
-    """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        side = 1.6 + 0.42 * len(classes)
-        figure = Figure(figsize=(side, side))
-        axis = figure.subplots()
-        axis.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-        for i, row in enumerate(fractions):
-            for j, fraction in enumerate(row):
-                if fraction >= 0.005:
-                    colour = "white" if fraction > 0.5 else "black"
-                    axis.text(j, i, f"{100 * fraction:.0f}", ha="center", va="center", color=colour, fontsize=7.5)
-        axis.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
-        axis.set_yticks(range(len(classes)), classes)
-        axis.set_xlabel("predicted")
-        axis.set_ylabel("true")
-    return figure
-
-
-def noise_curves(
-    frequencies: Float[np.ndarray, " frequency"],
-    curves: Mapping[str, Float[np.ndarray, " frequency"]],
-    *,
-    clean: Mapping[str, float],
-    critical: float,
-    ylabel: str = "accuracy",
-) -> Figure:
-    """A measure against the frequency of test-time noise; dotted lines are without noise.
-
-    Args:
-        frequencies: Frequencies of the noise, positive.
-        curves: The measure by name of the network.
-        clean: The same without noise.
-        critical: A frequency to mark.
-        ylabel: Name of the measure.
-    """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2, 3.2))
-        axis = figure.subplots()
-        axis.axvline(critical, color="#cbd5e0", linewidth=5, zorder=0, label="critical frequency")
-        for colour, (name, values) in zip(_COLOURS, curves.items(), strict=False):
-            axis.semilogx(frequencies, values, color=colour, marker="o", markersize=3, label=name)
-            axis.axhline(clean[name], color=colour, linestyle=":", linewidth=1)
-        axis.set_xlabel("frequency of the noise")
-        axis.set_ylabel(ylabel)
-        axis.set_ylim(bottom=0)
-        axis.legend()
-    return figure
-
-
-def signals(rows: Sequence[Mapping[str, Float[np.ndarray, " step"]]]) -> Figure:
-    """Signals over time, one row of curves a sample; the curve named ``truth`` is black.
-
-    Args:
-        rows: Signals by name of the curve.
-    """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(6.4, 0.6 + 1.4 * len(rows)))
-        for axis, curves in zip(figure.subplots(len(rows), squeeze=False)[:, 0], rows, strict=True):
-            colours = iter(_COLOURS)
-            for name, values in curves.items():
-                axis.plot(values, color="black" if name == "truth" else next(colours), linewidth=1.2, label=name)
-        axis.set_xlabel("step")
-        figure.axes[0].legend()
-    return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import torch
@@ -11,12 +12,12 @@ from torch import Tensor
 from sciml.barron.box import Boundary, sine_axes
 from sciml.barron.enumeration import WaveVectors, lowest_frequencies
 from sciml.barron.flow import BarronFlow, Iterate
-from sciml.barron.frequencies import canonical, distinct
+from sciml.barron.frequencies import canonical, distinct, signed_waves
 from sciml.barron.lattice import RankOneLattice
 from sciml.barron.problem import EnergyProblem
 from sciml.barron.residual import Collocation, LatticeSystem
 from sciml.barron.spectral import SpectralNet
-from sciml.barron.transform import signed_copies, signed_waves
+from sciml.barron.transform import signed_copies
 from sciml.errors import ConfigError
 
 CONVERGED = "converged"
@@ -75,6 +76,7 @@ class AdaptiveFlow:
         self._generator, self._lattices, self._device = generator, lattices, device
         self.history: list[Iterate] = []
         self.verdict = ""
+        self._start = time.perf_counter()
         self._begin(points)
 
     @property
@@ -85,7 +87,9 @@ class AdaptiveFlow:
     def advance(self) -> Iterate:
         """One iteration of the flow, and a larger set of frequencies if the present one is exhausted."""
         inside = self._flow.advance()
-        record = replace(self._flow.history[-1], iteration=len(self.history))
+        # Each round has a flow of its own, which counts from its own beginning.
+        seconds = time.perf_counter() - self._start
+        record = replace(self._flow.history[-1], iteration=len(self.history), seconds=seconds)
         self.history.append(record)
         norm = float(self.net.h1())
         if record.certificate <= self.tol * norm:
@@ -192,7 +196,7 @@ class AdaptiveFlow:
         sine = sine_axes(problem.boundary, d)
         found = [lowest_frequencies(d, problem.boundary, problem.box, count=max(64, 1 + d + d * d)).to(frequencies)]
         if sine is None or not bool(sine.any()):
-            few = signed_waves(frequencies[:FEW], problem.boundary)[0]
+            few = signed_waves(frequencies[:FEW], periodic=sine is None)[0]
             triples = _sums(frequencies[:FEW], _sums(few[:TRIPLE], few[:TRIPLE]))
             found += [_sums(frequencies[:MANY], few[: 4 * FEW]), triples]
         if sine is not None:

@@ -159,6 +159,22 @@ def sample_pairs(one: Terms, other: Terms, sines: tuple[Sine, Sine] | None, *, g
     return _combine(k, m, signs, a * b, sines)
 
 
+def signed_waves(frequencies: WaveVectors, *, periodic: bool) -> tuple[Tensor, Tensor]:
+    """All plane waves, up to conjugates, that modes are made of, and the mode that each belongs to.
+
+    The signs of all active components but the first are flipped, unless the boundary is periodic.
+    """
+    signed, mode = frequencies, torch.arange(len(frequencies), device=frequencies.device)
+    if periodic:
+        return signed, mode
+    for i in range(1, frequencies.shape[1]):
+        flips = (signed[:, i] != 0) & (signed[:, :i] != 0).any(1)
+        mirrored = signed[flips]
+        mirrored[:, i] *= -1
+        signed, mode = torch.cat([signed, mirrored]), torch.cat([mode, mode[flips]])
+    return signed, mode
+
+
 def plane_waves(
     frequencies: WaveVectors, coefficients: Coefficients, sine: Sine, scale: Float[Tensor, " dimension"]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -179,18 +195,12 @@ def plane_waves(
     Raises:
         ConfigError: there are too many plane waves.
     """
-    active = frequencies != 0
-    halvings = (active.sum(1) - 1).clamp(min=0)
+    halvings = ((frequencies != 0).sum(1) - 1).clamp(min=0)
     check_memory(float(torch.exp2(halvings.double()).sum()), frequencies.shape[1], what="the cosine network")
-    signs, row = torch.ones_like(frequencies), torch.arange(len(frequencies), device=frequencies.device)
-    for axis in range(1, frequencies.shape[1]):
-        split = active[row, axis] & active[row, :axis].any(1)
-        flipped = signs[split].clone()
-        flipped[:, axis] = -1
-        signs, row = torch.cat([signs, flipped]), torch.cat([row, row[split]])
-    phases = -(torch.pi / 2) * (signs * (sine & active[row])).sum(1).to(coefficients)
+    signed, row = signed_waves(frequencies, periodic=False)
+    phases = -(torch.pi / 2) * (signed.sign() * sine).sum(1).to(coefficients)
     amplitudes = coefficients[row] * torch.exp2(-halvings[row].to(coefficients))
-    return signs * frequencies[row] * scale, phases, amplitudes
+    return signed * scale, phases, amplitudes
 
 
 def _combine(

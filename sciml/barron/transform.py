@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from sciml.barron.box import Boundary, check_box, sine_axes
+from sciml.barron.frequencies import signed_waves
 from sciml.errors import ConfigError, ShapeError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class LatticeTransform:
         self._odd = None if self.sine is None else lattice.mirror[self.sine].prod(0, dtype=torch.float64)
         active = (frequencies != 0).sum(1)
         self.mass = 0.5 ** (active.clamp(max=1) if self.sine is None else active).double()
-        self._signed, self._mode = signed_waves(frequencies, boundary)
+        self._signed, self._mode = signed_waves(frequencies, periodic=boundary == "periodic")
         wave = self._signed @ lattice.generator % lattice.size
         self._mirrored = wave > lattice.size // 2  # a real FFT holds half of the bins
         self._bins = torch.where(self._mirrored, lattice.size - wave, wave)
@@ -181,19 +182,3 @@ def check_memory(frequencies: Int64[Tensor, "mode dimension"], boundary: Boundar
             "A mode with m nonzero components is 2^(m - 1) waves unless the boundary is periodic: take fewer modes, or "
             "such with fewer nonzero components (Dirichlet modes have all, which limits d to about 12)."
         )
-
-
-def signed_waves(frequencies: Tensor, boundary: Boundary) -> tuple[Tensor, Tensor]:
-    """All plane waves, up to conjugates, that modes are made of, and the mode that each belongs to.
-
-    The signs of all active components but the first are flipped, unless the boundary is periodic.
-    """
-    signed, mode = frequencies, torch.arange(len(frequencies), device=frequencies.device)
-    if boundary == "periodic":
-        return signed, mode
-    for i in range(1, frequencies.shape[1]):
-        flips = (signed[:, i] != 0) & (signed[:, :i] != 0).any(1)
-        mirrored = signed[flips]
-        mirrored[:, i] *= -1
-        signed, mode = torch.cat([signed, mirrored]), torch.cat([mode, mode[flips]])
-    return signed, mode

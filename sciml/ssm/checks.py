@@ -14,6 +14,37 @@ def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
         raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
 
 
+def check_call(
+    u: Tensor, state: Tensor | None, *, axes: str, features: int, states: tuple[int, ...], bidirectional: bool
+) -> None:
+    """Raise an error if a layer cannot be called with an input and a state.
+
+    Args:
+        u: The input.
+        state: What an earlier part of the sequences left.
+        axes: Names of the axes that the input should have: "(batch, length, feature)", or "(batch, feature)" of a step.
+        features: Features that the layer reads.
+        states: Shape of the state of one sequence.
+        bidirectional: Whether the layer runs in both directions.
+    """
+    ndim = axes.count(",") + 1
+    if u.ndim != ndim or u.shape[-1] != features or not u.is_floating_point():
+        raise ShapeError(
+            f"an input of shape {tuple(u.shape)} and type {u.dtype} came; real numbers of shape {axes} with "
+            f"{features} features are expected. One sample needs a batch axis: u[None]."
+        )
+    if bidirectional and (state is not None or ndim == 2):
+        raise ConfigError(
+            "a bidirectional layer needs the whole sequence at once: it takes no state and cannot go step by step. "
+            "Pass whole sequences without a state, or set bidirectional=False."
+        )
+    if state is not None and (state.shape != (len(u), *states) or not state.is_complex()):
+        raise ShapeError(
+            f"a state of shape {tuple(state.shape)} and type {state.dtype} came; complex numbers of shape "
+            f"{(len(u), *states)} are expected, the batch first. initial_state({len(u)}) makes one."
+        )
+
+
 def checked_lengths(lengths: Tensor, u: Tensor) -> Tensor:
     """Lengths on the device of the sequences u, or a ShapeError if they are not those of such a batch."""
     batch, length = u.shape[:2]

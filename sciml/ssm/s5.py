@@ -10,7 +10,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
 from sciml.errors import ConfigError, ShapeError
-from sciml.ssm.checks import check_choice, checked_lengths, checked_step_scale
+from sciml.ssm.checks import check_call, check_choice, checked_lengths, checked_step_scale
 from sciml.ssm.discretize import Discretization, discretize
 from sciml.ssm.irregular import increment, irregular_scan
 from sciml.ssm.s5_init import OutputInit, block_system, draw_output, truncated_normal
@@ -137,7 +137,7 @@ class S5(nn.Module):
             ShapeError: an argument has the wrong shape or type, or a length is larger than that of the batch.
             ConfigError: a state came for a bidirectional layer, or a step is negative.
         """
-        self._check(u, "(batch, length, feature)", 3, state)
+        self._check(u, "(batch, length, feature)", state)
         if u.shape[1] == 0:
             raise ShapeError("a sequence of 0 steps came; at least 1 is expected. Leave out what is empty.")
         if lengths is not None:
@@ -174,7 +174,7 @@ class S5(nn.Module):
             ShapeError: an argument has the wrong shape or type.
             ConfigError: the layer is bidirectional, or the step is negative.
         """
-        self._check(u, "(batch, feature)", 2, state)
+        self._check(u, "(batch, feature)", state)
         scale = None if step_scale is None else checked_step_scale(step_scale, u)
         with torch.autocast(u.device.type, enabled=False):
             v = u.to(self._precision(u))
@@ -281,22 +281,9 @@ class S5(nn.Module):
         x = torch.cat(parts, dim=2)
         return as_real(x) @ interleave_output(C) + D * u, last_state(x, lengths)
 
-    def _check(self, u: Tensor, axes: str, ndim: int, state: Tensor | None) -> None:
-        if u.ndim != ndim or u.shape[-1] != self.features or not u.is_floating_point():
-            raise ShapeError(
-                f"an input of shape {tuple(u.shape)} and type {u.dtype} came; real numbers of shape {axes} with "
-                f"{self.features} features are expected. One sample needs a batch axis: u[None]."
-            )
-        if self.bidirectional and (state is not None or ndim == 2):
-            raise ConfigError(
-                "a bidirectional layer needs the whole sequence at once: it takes no state and cannot go step by step. "
-                "Pass whole sequences without a state, or set bidirectional=False."
-            )
-        if state is not None and (state.shape != (len(u), len(self.eigenvalues)) or not state.is_complex()):
-            raise ShapeError(
-                f"a state of shape {tuple(state.shape)} and type {state.dtype} came; complex numbers of shape "
-                f"({len(u)}, {len(self.eigenvalues)}) are expected: (batch, pair). initial_state({len(u)}) makes one."
-            )
+    def _check(self, u: Tensor, axes: str, state: Tensor | None) -> None:
+        states = (len(self.eigenvalues),)
+        check_call(u, state, axes=axes, features=self.features, states=states, bidirectional=self.bidirectional)
 
 
 class S5PTD(S5):

@@ -10,7 +10,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
 from sciml.errors import ConfigError, ShapeError
-from sciml.ssm.checks import checked_lengths
+from sciml.ssm.checks import check_call, checked_lengths
 
 Signal = Float[Tensor, "batch length feature"]
 State = Complex[Tensor, "batch feature pair"]
@@ -88,7 +88,7 @@ class SingleInputLayer(nn.Module, ABC):
             ShapeError: an argument has the wrong shape or type, or a length is larger than that of the batch.
             ConfigError: a state came for a bidirectional layer.
         """
-        self._check(u, "(batch, length, feature)", 3, state)
+        self._check(u, "(batch, length, feature)", state)
         if u.shape[1] == 0:
             raise ShapeError("a sequence of 0 steps came; at least 1 is expected. Leave out what is empty.")
         with torch.autocast(u.device.type, enabled=False):
@@ -115,7 +115,7 @@ class SingleInputLayer(nn.Module, ABC):
             ShapeError: an argument has the wrong shape or type.
             ConfigError: the layer is bidirectional.
         """
-        self._check(u, "(batch, feature)", 2, state)
+        self._check(u, "(batch, feature)", state)
         with torch.autocast(u.device.type, enabled=False):
             v = u.to(self._precision(u))
             y, state = self._advance(v, state.to(v.dtype.to_complex()))
@@ -157,23 +157,9 @@ class SingleInputLayer(nn.Module, ABC):
     def _precision(self, u: Tensor) -> torch.dtype:
         return torch.promote_types(torch.promote_types(u.dtype, self.log_step.dtype), torch.float32)
 
-    def _check(self, u: Tensor, axes: str, ndim: int, state: Tensor | None) -> None:
-        if u.ndim != ndim or u.shape[-1] != self.features or not u.is_floating_point():
-            raise ShapeError(
-                f"an input of shape {tuple(u.shape)} and type {u.dtype} came; real numbers of shape {axes} with "
-                f"{self.features} features are expected. One sample needs a batch axis: u[None]."
-            )
-        if self.bidirectional and (state is not None or ndim == 2):
-            raise ConfigError(
-                "a bidirectional layer needs the whole sequence at once: it takes no state and cannot go step by step. "
-                "Pass whole sequences without a state, or set bidirectional=False."
-            )
-        expected = (len(u), *self.eigenvalues.shape[:2])
-        if state is not None and (state.shape != expected or not state.is_complex()):
-            raise ShapeError(
-                f"a state of shape {tuple(state.shape)} and type {state.dtype} came; complex numbers of shape "
-                f"{expected} are expected: (batch, feature, pair). initial_state({len(u)}) makes one."
-            )
+    def _check(self, u: Tensor, axes: str, state: Tensor | None) -> None:
+        states = tuple(self.eigenvalues.shape[:2])
+        check_call(u, state, axes=axes, features=self.features, states=states, bidirectional=self.bidirectional)
 
 
 def as_parameter(values: Tensor, features: int | None = None) -> nn.Parameter:

@@ -26,6 +26,8 @@ def test_frequencies_that_only_the_nonlinearity_makes_are_reached_by_sums(bounda
     u = flow.run()
     assert flow.verdict == CONVERGED
     assert [12, 9] in u.frequencies.tolist()  # three times (4, 3), far from the lowest 64
+    seconds = [record.seconds for record in flow.history]
+    assert seconds == sorted(seconds)  # one clock, however often the frequencies grow
 
 
 def test_the_same_seed_gives_the_same_solution():

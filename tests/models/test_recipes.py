@@ -21,6 +21,7 @@ from sciml.poseidon.loss import grouped_relative_loss
 from sciml.poseidon.network import ScOT
 from tests.e2e.halves import HalvedLosses
 from tests.flows import write_flows
+from tests.models.trainers import quiet_trainer
 
 TINY = {
     "patch_size": 2,
@@ -45,19 +46,7 @@ def trained(path, folder, *, steps=3, callbacks=(), batch_size=4, channels_in=("
     options = {key: settings.pop(key) for key in ("precision", "accumulate_grad_batches") if key in settings}
     L.seed_everything(0, verbose=False)
     model = kind(SMALL, **{"learning_rate": 1e-2, "schedule": "constant", **settings})
-    trainer = L.Trainer(
-        max_steps=steps,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        limit_val_batches=0,
-        callbacks=list(callbacks),
-        default_root_dir=folder,
-        **options,
-    )
+    trainer = quiet_trainer(folder, steps=steps, limit_val_batches=0, callbacks=list(callbacks), **options)
     data = TrajectoryData(
         str(path), channels_in=channels_in, channels_out=["u", "v"], validation=1, test=1, batch_size=batch_size
     )

@@ -10,6 +10,7 @@ from datamodules.trajectories import TrajectoryData
 from models.poseidon import OperatorLearning
 from sciml.poseidon.build import build_scot
 from tests.flows import write_flows
+from tests.models.trainers import quiet_trainer
 
 TINY = {"patch_size": 4, "embed_dim": 8, "depths": (1,), "num_heads": (2,), "skip_connections": (0,)}
 STEPS = 3
@@ -27,18 +28,7 @@ def trained(path, folder, *, network=SMALL, **settings):
     """A model after a few steps with gradients that are clipped, and its test errors."""
     L.seed_everything(0, verbose=False)
     model = OperatorLearning(network, **{"learning_rate": 1e-2, **settings})
-    trainer = L.Trainer(
-        max_steps=STEPS,
-        gradient_clip_val=0.1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        limit_val_batches=0,
-        default_root_dir=folder,
-    )
+    trainer = quiet_trainer(folder, steps=STEPS, gradient_clip_val=0.1, limit_val_batches=0)
     data = TrajectoryData(str(path), channels=["u", "v"], validation=1, test=1, batch_size=4)
     trainer.fit(model, data)
     return model, trainer.test(model, data, verbose=False)[0]

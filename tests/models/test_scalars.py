@@ -20,6 +20,7 @@ from sciml.data import TrajectoryWriter, open_trajectories
 from sciml.errors import ConfigError
 from sciml.forecasting import forecast
 from sciml.poseidon.build import build_scot
+from tests.models.trainers import quiet_trainer
 
 TINY = {"patch_size": 2, "embed_dim": 8, "depths": (1,), "num_heads": (2,), "skip_connections": (0,)}
 SCOT = partial(build_scot, **TINY, initial_norm_scale=1.0)
@@ -50,17 +51,7 @@ def trained(data, folder, *, steps=3, **settings):
     """A tested model and its trainer after a few steps."""
     L.seed_everything(0, verbose=False)
     model = OperatorLearning(**{"network": SCOT, "learning_rate": 1e-2, "schedule": "constant", **settings})
-    trainer = L.Trainer(
-        max_steps=steps,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
-    )
+    trainer = quiet_trainer(folder, steps=steps, num_sanity_val_steps=0)
     trainer.fit(model, data)
     return model, trainer
 

@@ -14,6 +14,7 @@ from models.sequence_report import Scores
 from sciml.errors import ConfigError
 from sciml.report import Report
 from sciml.ssm.network import build_sequence_model
+from tests.models.trainers import quiet_trainer
 from tests.sequences import TinySequences
 
 SMALL = partial(
@@ -25,17 +26,7 @@ def trained(folder, data, *, network=SMALL, steps=3, **settings):
     """A model after a few steps with gradients that are clipped, and what its test gave."""
     L.seed_everything(0, verbose=False)
     model = SequenceLearning(network, **{"learning_rate": 1e-2, **settings})
-    trainer = L.Trainer(
-        max_steps=steps,
-        gradient_clip_val=0.5,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
+    trainer = quiet_trainer(folder, steps=steps, gradient_clip_val=0.5)
     trainer.fit(model, data)
     return model, trainer.test(model, data, verbose=False)[0]
 
