@@ -31,7 +31,7 @@ def confusion_matrix(fractions: Float[np.ndarray, "truth predicted"], classes: S
         axis.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
         for i, row in enumerate(fractions):
             for j, fraction in enumerate(row):
-                if fraction >= 0.005:
+                if fraction > 0.005:
                     colour = "white" if fraction > 0.5 else "black"
                     axis.text(j, i, f"{100 * fraction:.0f}", ha="center", va="center", color=colour, fontsize=7.5)
         axis.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
