@@ -64,5 +64,7 @@ class SideBySide(L.LightningModule):
         if not self.rival_nets:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)  # type: ignore[arg-type]
         elif gradient_clip_val:
-            for net in self.networks.values():
-                nn.utils.clip_grad_norm_(net.parameters(), gradient_clip_val)
+            for name, net in self.networks.items():
+                # In the order of the optimiser, in which the norm of a network that is alone is summed too.
+                trained = [p for group in self.optimiser_groups(name, net) for p in group["params"]]
+                nn.utils.clip_grad_norm_(trained, gradient_clip_val)
