@@ -49,8 +49,7 @@ def test_a_rival_learns_as_it_would_alone_at_its_own_rate(path, tmp_path):
     alone, _ = trained(path, tmp_path, network=started, learning_rate=3e-3)
     beside, _ = trained(path, tmp_path, rivals={"other": {"network": started, "learning_rate": 3e-3}})
     for name, weight in alone.net.state_dict().items():
-        # The norm of the clipped gradient is summed in another order: float32 round-off.
-        torch.testing.assert_close(beside.rival_nets["other"].state_dict()[name], weight, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(beside.rival_nets["other"].state_dict()[name], weight, rtol=0, atol=0)
 
 
 def test_the_forecasts_of_rivals_are_judged_beside_those_of_the_network(path, tmp_path):
