@@ -58,7 +58,7 @@ def convergence(history: Sequence[Iterate], *, errors: Sequence[float] = (), tol
     grows = min(modes) < max(modes)
     figure, (left, *right) = _figure(1 + grows, (8.4 if grows else 5.6, 3.0))
     seconds = [record.seconds for record in history]
-    left.semilogy(seconds, [r.certificate for r in history], ".-", color=_BLUE, label="certificate, own lattices")
+    left.semilogy(seconds, [r.certificate for r in history], ".-", color=_BLUE, label="certificate")
     if len(errors) == len(seconds):
         left.semilogy(seconds, errors, ".--", color=_RED, label="true error")
     if tol is not None:
@@ -90,7 +90,11 @@ def norms(history: Sequence[Iterate]) -> Figure:
             axes.plot(steps, values, line, color=colour, label=label)
     axes.plot(steps, [r.barron for r in history], ".-", color=_BLUE, label="Barron norm")
     largest = max(r.barron for r in history)
-    axes.set(xlabel="iteration", ylabel="Barron norm", ylim=(0, 2.5 * largest or None))
+    axes.set(
+        xlabel="iteration",
+        ylabel="Barron norm",
+        ylim=(0, (2.5 if axes.get_legend_handles_labels()[1][1:] else 1.2) * largest or None),
+    )
     axes.legend()
     return figure
 
