@@ -33,7 +33,7 @@ clean:               ## remove the environment and caches, keep data and runs
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e ".[train,dev]"
+	$(INSTALL) -e ".[train,dispatch,dev]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.ready

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from models.metrics_file import read_curves
 from sciml import plots
+from sciml.errors import ConfigError
 from sciml.report import Report, versions
 
 
@@ -137,3 +138,22 @@ class WriteReport(L.Callback):
         if curves:
             report.section("Learning")
             report.figure("learning", plots.learning_curves(curves, ylabel=""), "Training loss and validation error.")
+
+
+class StopOnErrorBound(L.Callback):
+    """Stop as soon as a certificate from fresh lattices is within a tolerance.
+
+    Args:
+        tol: Bound of the H1 error, relative to the norm of the solution.
+    """
+
+    def __init__(self, tol: float):
+        if not tol > 0:
+            raise ConfigError(f"tol={tol} of StopOnErrorBound came; a positive number is expected.")
+        self.tol = tol
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look at the last certificate."""
+        certificate = pl_module.certificate
+        if certificate is not None and certificate.relative <= self.tol:  # type: ignore[union-attr]
+            trainer.should_stop = True
