@@ -35,3 +35,7 @@ class WriteError(SciMLError, OSError):
 
 class SolverError(SciMLError, ArithmeticError):
     """A numerical solver blew up or did not converge."""
+
+
+class InfeasibleError(SolverError):
+    """A program has no solution; the message names the constraints that contradict each other."""

@@ -1,0 +1,169 @@
+"""A hydrothermal system: network, thermal units, hydro plants in cascade, inflows and demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Array = np.ndarray
+
+SECONDS_PER_HOUR = 3600
+CUBIC_METRES = 1e6  # of one cubic hectometre
+
+
+@dataclass(frozen=True)
+class Buses:
+    """Nodes of the network, per unit on the case's base.
+
+    Attributes:
+        names: (bus,).
+        load, reactive_load: (bus,), p.u., already scaled.
+        voltage_min, voltage_max: (bus,), p.u.
+        conductance, susceptance: (bus,), shunts, p.u.
+        reference: Index of the bus whose angle is 0.
+    """
+
+    names: tuple[str, ...]
+    load: Array
+    reactive_load: Array
+    voltage_min: Array
+    voltage_max: Array
+    conductance: Array
+    susceptance: Array
+    reference: int
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Lines and transformers in service, per unit on the case's base.
+
+    Attributes:
+        names: (branch,).
+        start, end: (branch,), indices of buses.
+        resistance, reactance: (branch,), p.u.
+        charging_start, charging_end: (branch,), susceptance to ground at the two ends, p.u.
+        rating: (branch,), limit of the apparent power at either end, p.u.; inf without limit.
+        tap: (branch,), ratio; 1 of a line.
+        shift: (branch,), radian.
+        angle_min, angle_max: (branch,), of the difference of the angles start - end, radian.
+    """
+
+    names: tuple[str, ...]
+    start: Array
+    end: Array
+    resistance: Array
+    reactance: Array
+    charging_start: Array
+    charging_end: Array
+    rating: Array
+    tap: Array
+    shift: Array
+    angle_min: Array
+    angle_max: Array
+
+
+@dataclass(frozen=True)
+class Thermals:
+    """Thermal units.
+
+    Attributes:
+        names: (unit,).
+        bus: (unit,), index.
+        power_min, power_max, reactive_min, reactive_max: (unit,), p.u.
+        cost: (unit,), $ per p.u.
+    """
+
+    names: tuple[str, ...]
+    bus: Array
+    power_min: Array
+    power_max: Array
+    reactive_min: Array
+    reactive_max: Array
+    cost: Array
+
+
+@dataclass(frozen=True)
+class Plants:
+    """Hydro plants, each with a reservoir (of volume 0: run of river) and one generator.
+
+    Attributes:
+        names: (plant,).
+        bus: (plant,), index.
+        power_max, reactive_min, reactive_max: (plant,), p.u.
+        cost: (plant,), $ per p.u. of generation.
+        volume_min, volume_max, initial_volume: (plant,), hm3.
+        turbine_min, turbine_max: (plant,), m3/s.
+        production: (plant,), MW per m3/s.
+        spill_cost: (plant,), $ per hm3.
+        outflow_violation_cost: (plant,), $ per m3/s below ``turbine_min``; 0: the limit is hard.
+        volume_violation_cost: (plant,), $ per hm3 below ``volume_min``; 0: the limit is hard.
+        turbine_links, spill_links: Pairs (upstream, downstream): turbined and spilled water of the one enters the other.
+    """
+
+    names: tuple[str, ...]
+    bus: Array
+    power_max: Array
+    reactive_min: Array
+    reactive_max: Array
+    cost: Array
+    volume_min: Array
+    volume_max: Array
+    initial_volume: Array
+    turbine_min: Array
+    turbine_max: Array
+    production: Array
+    spill_cost: Array
+    outflow_violation_cost: Array
+    volume_violation_cost: Array
+    turbine_links: tuple[tuple[int, int], ...]
+    spill_links: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class HydrothermalCase:
+    r"""A multi-stage hydrothermal dispatch problem.
+
+    Attributes:
+        name: Of the case.
+        base: MVA of one p.u.
+        deficit_cost: $ per p.u. of load that is not served.
+        stage_hours: Length of a stage, h; 168 is a week.
+        buses, branches, thermals, plants: The system.
+        inflows: (row, plant, opening), m3/s; stage t = 0, 1, ... has row t modulo their number. An opening is one joint
+            draw of the inflows of all plants.
+        probabilities: (row, opening), sums to 1 over the openings.
+        demand: (row, bus), p.u., active load of stage t; None: ``buses.load`` at all stages. Reactive load keeps its ratio.
+    """
+
+    name: str
+    base: float
+    deficit_cost: float
+    stage_hours: float
+    buses: Buses
+    branches: Branches
+    thermals: Thermals
+    plants: Plants
+    inflows: Array
+    probabilities: Array
+    demand: Array | None = None
+
+    @property
+    def volume_per_flow(self) -> float:
+        """K = 0.0036 stage_hours: hm3 that a flow of 1 m3/s brings in a stage."""
+        return SECONDS_PER_HOUR * self.stage_hours / CUBIC_METRES
+
+    @property
+    def turbine_limit(self) -> Array:
+        """(plant,), m3/s: flow at which turbine or generator is at its limit."""
+        with np.errstate(divide="ignore"):
+            return np.minimum(self.plants.turbine_max, self.plants.power_max * self.base / self.plants.production)
+
+    def load(self, stage: int) -> tuple[Array, Array]:
+        """Active and reactive load of a stage, (bus,) each, p.u."""
+        if self.demand is None:
+            return self.buses.load, self.buses.reactive_load
+        load = self.demand[stage % len(self.demand)]
+        base = self.buses.load
+        ratio = np.divide(self.buses.reactive_load, base, out=np.zeros_like(base), where=base != 0)
+        return load, ratio * load
