@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -147,6 +149,43 @@ class HydrothermalCase:
     inflows: Array
     probabilities: Array
     demand: Array | None = None
+
+    @classmethod
+    def read(
+        cls,
+        folder: str | Path,
+        *,
+        stage_hours: float | None = None,
+        load_scale: float = 1.0,
+        initial_volume: Sequence[float] | float | None = None,
+        deficit_cost: float | None = None,
+    ) -> HydrothermalCase:
+        """Read and check a case from a folder in the layout of HydroPowerModels.jl.
+
+        The folder holds ``PowerModels.json`` or a MATPOWER file, ``hydro.json`` (plants), ``inflows.csv`` (one row a
+        stage, m3/s; blocks of columns, one a plant, of one column an opening), and perhaps ``scenarioprobability.csv``
+        (row, opening) and ``demand.csv`` (stage, load), p.u.
+
+        Args:
+            folder: Where the files are.
+            stage_hours: Length of a stage, h; None: what ``hydro.json`` says, or 1.
+            load_scale: Factor of all loads.
+            initial_volume: hm3 of every plant, or of all; None: those of ``hydro.json``.
+            deficit_cost: $ per MWh that is not served; None: that of the network's file.
+
+        Raises:
+            LayoutError: a file is missing or unreadable; the message says what is expected.
+            DataError: the content is wrong; the message names the plant, unit, bus or row.
+        """
+        from sciml.dispatch.read import read_case
+
+        return read_case(
+            folder,
+            stage_hours=stage_hours,
+            load_scale=load_scale,
+            initial_volume=initial_volume,
+            deficit_cost=deficit_cost,
+        )
 
     @property
     def volume_per_flow(self) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 Array = np.ndarray
+Index = slice | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class ConicForm:
         row_lower, row_upper: (row,).
         lower, upper: (column,).
         cost: (column,).
-        parameter_rows: (parameter,), rows whose two bounds are the parameters; their bounds here are placeholders.
+        parameter_rows: (parameter,), rows to whose two bounds the parameters are added.
         blocks: Groups of parameters in ``parameter_rows``.
         columns: Groups of columns by name.
         rows: Groups of rows by name.
@@ -86,8 +87,8 @@ class ConicForm:
     cost: Array
     parameter_rows: Array
     blocks: Mapping[str, slice]
-    columns: Mapping[str, slice]
-    rows: Mapping[str, slice]
+    columns: Mapping[str, Index]
+    rows: Mapping[str, Index]
     row_names: tuple[str, ...] = ()
     column_names: tuple[str, ...] = ()
     cones: tuple[Cone, ...] = field(default=())
@@ -95,7 +96,8 @@ class ConicForm:
     def at(self, parameters: Array) -> ConicForm:
         """The same program with the parameters in their rows."""
         lower, upper = self.row_lower.copy(), self.row_upper.copy()
-        lower[self.parameter_rows] = upper[self.parameter_rows] = parameters
+        lower[self.parameter_rows] += parameters
+        upper[self.parameter_rows] += parameters
         return replace(self, row_lower=lower, row_upper=upper)
 
     def variables(self, x: Array) -> dict[str, Array]:
