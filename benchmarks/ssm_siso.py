@@ -1,9 +1,10 @@
 """S4D, S4-PTD and S4: kernels, and kernels with their convolution, against the published formulas written plainly.
 
-Everything runs in one process, interleaved; processor time, forward plus backward, the fastest of several rounds. The
-plain implementations are vectorised over batch, feature and time. For the kernel: a Vandermonde product (S4D) or a
-Cauchy sum over the roots of unity (S4), term by term as published, and as a matrix product; for the convolution: one
-zero-padded FFT of the whole batch.
+Everything runs in one process, forward plus backward, in turns; ratios are medians over the rounds, times those of the
+fastest one. One thread is measured by processor time, which a busy machine disturbs less than wall time; two by wall
+time, and the load of the machine is told with them. The plain implementations are vectorised over batch, feature and
+time. For the kernel: a Vandermonde product (S4D) or a Cauchy sum over the roots of unity (S4), term by term as
+published, and as a matrix product; for the convolution: one zero-padded FFT of the whole batch.
 
     python benchmarks/ssm_siso.py --threads 1 2 --lengths 1024 4096 16384
 """
@@ -13,6 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import operator
+import os
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -139,15 +143,21 @@ def layers(length: int, batch: int, features: int, state: int) -> dict[str, Run]
     return {name: run(net) for name, net in nets.items()}
 
 
-def measure(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Fastest run of each in seconds of processor time, interleaved."""
+def measure(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each run in each round, taken in turns: back and forth, so that a drift of the load cancels."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            start = time.process_time()
-            run()
-            times[name].append(time.process_time() - start)
-    return {name: min(found) for name, found in times.items()}
+    for round_ in range(rounds):
+        for name in list(runs)[:: -1 if round_ % 2 else 1]:
+            start = clock()
+            runs[name]()
+            times[name].append(clock() - start)
+    return times
+
+
+def median_ratio(base: list[float], spent: list[float]) -> float:
+    """Median over the rounds of how often one fits into the other."""
+    return statistics.median(map(operator.truediv, base, spent))
 
 
 def main() -> None:
@@ -157,7 +167,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--features", type=int, default=128)
     parser.add_argument("--state", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
     args = parser.parse_args()
     console, report, size = Console(), [], (args.features, args.state)
@@ -166,7 +176,8 @@ def main() -> None:
     )
     for threads in args.threads:
         torch.set_num_threads(threads)
-        table = Table("length", "what", "who", title=f"{threads} threads: forward and backward, processor time")
+        clock = "processor time" if threads == 1 else "wall time"
+        table = Table("length", "what", "who", title=f"{threads} threads: forward and backward, {clock}")
         for column in ("ms", "x plain", "goal", "x plain FFT", "goal"):
             table.add_column(column, justify="right")
         for length in args.lengths:
@@ -177,16 +188,19 @@ def main() -> None:
             }
             for what, runs in parts.items():
                 found = measure(runs, args.rounds)
-                report.append({"threads": threads, "length": length, "what": what, "seconds": found})
+                load = os.getloadavg()[0]
+                report.append({"threads": threads, "length": length, "what": what, "seconds": found, "load": load})
                 for who, spent in found.items():
-                    row = [f"{1e3 * spent:.1f}"]
+                    row = [f"{1e3 * min(spent):.1f}"]
                     for peer in ("plain", "plain FFT"):
                         base = found.get(peer, found.get("plain Cauchy") if peer == "plain" else None)
-                        compared = base is not None and not who.startswith("plain")
+                        if base is None or who.startswith("plain"):
+                            row += ["", ""]
+                            continue
                         goal = 5.0 if what == "S4 kernel" else GOALS.get((peer, length))
-                        row += [f"{base / spent:.1f}" if compared else "", f"{goal:.0f}" if compared and goal else ""]
+                        row += [f"{median_ratio(base, spent):.1f}", f"{goal:.0f}" if goal else ""]
                     table.add_row(str(length), what, who, *row)
-        console.print(table)
+        console.print(table, f"load of the machine over the last minute: {os.getloadavg()[0]:.1f}")
     if args.out:
         args.out.write_text(json.dumps(report, indent=2) + "\n")
 

@@ -16,6 +16,7 @@ from models.optimisation import steps_of_epoch, total_steps
 from models.rivals import SideBySide
 from models.roles import optimiser_groups
 from models.sequence_report import Scores, describe, headline
+from models.sharding import plain_network, shard
 from models.summary import print_parameters
 from sciml.errors import ConfigError
 from sciml.report import Report
@@ -116,6 +117,7 @@ class SequenceLearning(SideBySide):
                 self.settings[name] = own | dict(rival) | {"network": partial(network, **rival.get("network", {}))}
         self.scores: dict[str, Scores] = {}  # by network
         self.noisy: dict[str, dict[float, Scores]] = {}  # by network and frequency
+        self.tested: nn.Module | None = None
 
     def configure_model(self) -> None:
         """Build the networks for the data, all from the same seed."""
@@ -138,6 +140,9 @@ class SequenceLearning(SideBySide):
             print_parameters(self)
             steps, each = total_steps(self.trainer), steps_of_epoch(self.trainer, len(data.train_dataloader()))
             print(f"Training: {steps} steps of {data.batch_size} sequences, {each} steps an epoch.", flush=True)
+        if self.device_mesh is not None:
+            for net in self.networks.values():
+                shard(net, self.device_mesh)
 
     def optimiser_groups(self, name: str, net: nn.Module) -> list[dict[str, Any]]:
         """The trained parameters of a network with their learning rates and weight decay."""
@@ -201,8 +206,9 @@ class SequenceLearning(SideBySide):
                     scores.add(predict(net, batch), batch)
 
     def on_test_epoch_end(self) -> None:
-        """Log the error of every network."""
+        """Log the error of every network, and keep the first one for the report, which one process alone writes."""
         self._log_scores("test")
+        self.tested = self._plain()
 
     def _log_scores(self, stage: str) -> None:
         for name, scores in self.scores.items():
@@ -219,7 +225,7 @@ class SequenceLearning(SideBySide):
         describe(self, report)
 
     def export(self, folder: Path) -> None:
-        """Save the weights so that ``sciml.load`` runs them without Lightning."""
+        """Save the weights so that ``sciml.load`` runs them without Lightning; to be called by every process."""
         data = self.data.described
         extra = {
             "task": data.kind,
@@ -229,8 +235,13 @@ class SequenceLearning(SideBySide):
             "normalised_by": _numbers(data.normaliser),
             "targets_normalised_by": _numbers(data.target_normaliser),
         }
+        net: Any = self._plain()
         if self.trainer.is_global_zero:
-            self.net.save_pretrained(folder, extra=extra)  # type: ignore[operator, union-attr]
+            net.save_pretrained(folder, extra=extra)
+
+    def _plain(self) -> nn.Module:
+        """The network, gathered if it is sharded, on every process."""
+        return plain_network(self.net, device="cpu")  # type: ignore[arg-type]
 
 
 def _numbers(normaliser: Any) -> dict[str, list[float]] | None:

@@ -152,7 +152,7 @@ def describe(module: SequenceLearning, report: Report) -> None:
     report.section(
         "Gain of the first state-space layer", "Its output for a signal of one frequency and unit amplitude."
     )
-    gain = robustness_report(module.net.blocks[0].layer)  # type: ignore[index, union-attr]
+    gain = robustness_report(module.tested.blocks[0].layer)  # type: ignore[index, union-attr]
     caption = (
         "After training; beside it, from the same time steps and outputs, HiPPO itself and S4D where that makes sense."
     )

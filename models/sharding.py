@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from sciml.poseidon.blocks import Recomputable
 from sciml.poseidon.lora import merged_state
+from sciml.ssm.blocks import SequenceBlock
 
 
 def shard(net: nn.Module, mesh: DeviceMesh) -> None:
@@ -23,15 +24,19 @@ def shard(net: nn.Module, mesh: DeviceMesh) -> None:
         mesh: (machines, devices of each): weights are sharded along the second axis and copied along the first.
     """
     for module in net.modules():
-        if isinstance(module, Recomputable):
+        if isinstance(module, Recomputable | SequenceBlock):
             fully_shard(module, mesh=mesh)
     fully_shard(net, mesh=mesh)
 
 
-def plain_network(net: nn.Module) -> nn.Module:
+def plain_network(net: nn.Module, *, device: str = "meta") -> nn.Module:
     """The network with shards gathered and low-rank updates merged; itself, if it has neither.
 
     All processes must call this; of a sharded network, only the first one gets the weights.
+
+    Args:
+        net: The network.
+        device: Where a new one is made before it gets its weights; ``cpu`` if there is more to it than weights.
     """
     state: dict[str, Any] = net.state_dict()
     sharded = any(isinstance(tensor, DTensor) for tensor in state.values())
@@ -40,7 +45,7 @@ def plain_network(net: nn.Module) -> nn.Module:
     merged = merged_state(net, state) if state else {}
     if not sharded and merged.keys() == state.keys():
         return net
-    with torch.device("meta"):
+    with torch.device(device):
         plain: nn.Module = type(net)(net.config)
     # What a network knows besides its weights, e.g. their licence.
     vars(plain).update({name: value for name, value in vars(net).items() if not name.startswith("_")})

@@ -19,8 +19,9 @@ def load(id_or_folder: str | Path, **options: Any) -> nn.Module:
             ``model/``), the name of a model that comes with the package (``poseidon-nano``), or a hub id such as
             ``camlab-ethz/Poseidon-T``.
         options: Passed to the loader of the model's family, e.g. ``revision``, ``local_files_only``, ``channels_in``,
-            ``channels_out``, ``image_size``, ``resolution`` of ``sciml.poseidon.checkpoint.from_pretrained``, or
-            ``make_layer`` of ``sciml.ssm.network.SequenceModel``.
+            ``channels_out``, ``image_size``, ``resolution`` of ``sciml.poseidon.checkpoint.from_pretrained``,
+            ``make_layer`` of ``sciml.ssm.network.SequenceModel``, or ``network`` of
+            ``sciml.dispatch.rules.TargetRule``.
 
     Returns:
         The network in evaluation mode; a plain ``torch.nn.Module``.
@@ -36,13 +37,14 @@ def load(id_or_folder: str | Path, **options: Any) -> nn.Module:
     where = {key: options[key] for key in ("revision", "local_files_only") if key in options}
     folder = resolve_folder(id_or_folder, **where)
     family = _model_type(folder / CONFIG)
-    if family not in ("barron", "fno", "sequence"):
+    if family not in ("barron", "dispatch", "fno", "sequence"):
         return from_pretrained(id_or_folder, **{**options, "local_files_only": True})  # what was found is here by now
-    own = {"make_layer"} if family == "sequence" else set()
+    own = {"sequence": {"make_layer"}, "dispatch": {"network"}}.get(family, set())
     others = sorted(options.keys() - where.keys() - own - {"verbose"})
     if others:
         what, why = {
             "barron": ("a Barron network", "It is one function of its points"),
+            "dispatch": ("a decision rule", "Its plants and its horizon are fixed"),
             "fno": ("an FNO", "It runs on every grid, and its channels are fixed"),
             "sequence": ("a sequence model", "Its inputs and outputs are fixed"),
         }[family]
@@ -53,6 +55,10 @@ def load(id_or_folder: str | Path, **options: Any) -> nn.Module:
         from sciml.ssm.network import SequenceModel
 
         return SequenceModel.from_pretrained(folder, **{key: options[key] for key in own & options.keys()})
+    if family == "dispatch":
+        from sciml.dispatch.rules import TargetRule
+
+        return TargetRule.from_pretrained(folder, **{key: options[key] for key in own & options.keys()})
     if family == "barron":
         from sciml.barron.folder import load_network
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -61,10 +62,11 @@ class Builder:
 
     def cone(self, parts: Sequence[tuple[Terms, Array | float]], number: int) -> None:
         """Add ``number`` cones |(s_1, s_2, ...)| <= s_0; part k is the terms and the constant of s_k in all of them."""
-        matrices = [self._assemble(terms, number).tocsr() for terms, _ in parts]
-        offsets = np.stack([np.broadcast_to(np.asarray(offset, dtype=float), (number,)) for _, offset in parts])
+        stacked: Any = sp.vstack([self._assemble(terms, number) for terms, _ in parts], format="csr")
+        together = stacked[np.arange(len(parts) * number).reshape(len(parts), number).T.ravel()]
+        offsets = np.stack([np.broadcast_to(np.asarray(offset, dtype=float), (number,)) for _, offset in parts], axis=1)
         for i in range(number):
-            self._cones.append(Cone(sp.vstack([m[i] for m in matrices], format="csr"), offsets[:, i].copy()))
+            self._cones.append(Cone(together[i * len(parts) : (i + 1) * len(parts)], offsets[i]))
 
     def build(self, parameters: Sequence[str]) -> ConicForm:
         """The program, with the right-hand sides of these blocks of rows as parameters, in this order."""
@@ -73,8 +75,9 @@ class Builder:
             rows = self.rows[name]
             blocks[name] = slice(start, start + rows.stop - rows.start)
             start = blocks[name].stop
+        matrix: Any = sp.vstack(self._matrices, format="csc")
         return ConicForm(
-            matrix=sp.vstack(self._matrices, format="csc"),
+            matrix=matrix,
             row_lower=np.concatenate(self._row_lower),
             row_upper=np.concatenate(self._row_upper),
             lower=np.concatenate(self._lower),

@@ -100,7 +100,8 @@ class Plants:
         spill_cost: (plant,), $ per hm3.
         outflow_violation_cost: (plant,), $ per m3/s below ``turbine_min``; 0: the limit is hard.
         volume_violation_cost: (plant,), $ per hm3 below ``volume_min``; 0: the limit is hard.
-        turbine_links, spill_links: Pairs (upstream, downstream): turbined and spilled water of the one enters the other.
+        turbine_links, spill_links: Pairs (upstream, downstream): turbined and spilled water of the one enters the
+            other.
     """
 
     names: tuple[str, ...]
@@ -135,7 +136,8 @@ class HydrothermalCase:
         inflows: (row, plant, opening), m3/s; stage t = 0, 1, ... has row t modulo their number. An opening is one joint
             draw of the inflows of all plants.
         probabilities: (row, opening), sums to 1 over the openings.
-        demand: (row, bus), p.u., active load of stage t; None: ``buses.load`` at all stages. Reactive load keeps its ratio.
+        demand: (row, bus), p.u., active load of stage t; None: ``buses.load`` at all stages. Reactive load keeps its
+            ratio.
     """
 
     name: str
@@ -186,6 +188,33 @@ class HydrothermalCase:
             initial_volume=initial_volume,
             deficit_cost=deficit_cost,
         )
+
+    @classmethod
+    def cascade(
+        cls,
+        *,
+        seed: int = 0,
+        openings: int = 12,
+        stage_hours: float = 168.0,
+        load_scale: float = 1.0,
+        initial_volume: Sequence[float] | float | None = None,
+    ) -> HydrothermalCase:
+        """The case that ships with the package; see ``cascade_case``."""
+        from sciml.dispatch.cascade import cascade_case
+
+        return cascade_case(
+            seed=seed,
+            openings=openings,
+            stage_hours=stage_hours,
+            load_scale=load_scale,
+            initial_volume=initial_volume,
+        )
+
+    def summary(self) -> str:
+        """A plain text table: capacity, demand, storage, the cascade, inflows, and the range of coefficients."""
+        from sciml.dispatch.summary import summary
+
+        return summary(self)
 
     @property
     def volume_per_flow(self) -> float:

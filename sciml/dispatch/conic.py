@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from sciml.dispatch.diagnose import certificate, check_parameters, trouble
+from sciml.dispatch.linear import LinearProgram
 from sciml.dispatch.program import Array, ConicForm, Outcome
-from sciml.errors import ConfigError, InfeasibleError, SolverError
+from sciml.errors import ConfigError, InfeasibleError, SciMLError, SolverError
 
-_TOLERANCE = 1e-9
-# What is tried, in this order: full accuracy; without scaling of the data; and what still gives four digits of a dual.
-_LADDER: tuple[dict[str, Any], ...] = (
-    {},
-    {"equilibrate_enable": False},
-    {"static_regularization_constant": 1e-7, "iterative_refinement_max_iter": 50},
-    {"tol_gap_abs": 1e-6, "tol_gap_rel": 1e-6, "tol_feas": 1e-7},
+_TOLERANCE, _COARSE = 1e-9, 1e-6
+# What is tried, in this order: full accuracy; without scaling of the data; with more regular linear systems; and an
+# accuracy that still gives four digits of a multiplier, whose outcome says so.
+_LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("optimal", {}),
+    ("optimal", {"equilibrate_enable": False}),
+    ("optimal", {"static_regularization_constant": 1e-7, "iterative_refinement_max_iter": 50}),
+    (f"optimal to {_COARSE:.0e}", {"tol_gap_abs": _COARSE, "tol_gap_rel": _COARSE, "tol_feas": _COARSE / 10}),
 )
+_SOLVED, _INFEASIBLE = "Solved", "PrimalInfeasible"
 
 
 class ConicProgram:
@@ -39,121 +44,86 @@ class ConicProgram:
     """
 
     def __init__(self, form: ConicForm):
-        try:
-            import clarabel
-        except ImportError as error:
-            raise ConfigError("cone programs need Clarabel: pip install 'sciml-kit[dispatch]'.") from error
-        self._clarabel = clarabel
+        self._clarabel = import_clarabel()
         self.form = form
         self.blocks = form.blocks
-        self._cuts: list[tuple[float, Array, int]] = []
-        self._last: Array | None = None
-        self._build()
+        self._cuts: list[tuple[float, Array, Array]] = []
+        self._parameters = np.zeros(len(form.parameter_rows))
+        self._fixed = _standard(form)
+        self._matrix: Any = None  # with the cuts that there are
+        self._solver: Any = None
 
     def solve(self, parameters: Array) -> Outcome:
         """See ``ParametricProgram.solve``."""
-        right = self._right.copy()
-        right[self._at] += parameters
-        if not np.isfinite(right).all():
-            raise SolverError("parameters of a cone program are not finite.")
-        self._last = parameters
-        for attempt, options in enumerate(_LADDER):
-            solver = self._solver if not options else self._make(right, options)
-            if not options:
-                solver.update(b=right)
-            found = solver.solve()
-            if str(found.status) == "Solved":
-                dual = -np.array(found.z)
+        self._parameters = parameters = check_parameters(self.form, parameters)
+        right = self._right_at(parameters)
+        found: Any = None
+        for attempt, (status, options) in enumerate(_LADDER, start=1):
+            found = (self._make(right, options) if options else self._updated(right)).solve()
+            if str(found.status) == _SOLVED:
                 return Outcome(
                     value=float(found.obj_val),
-                    multipliers=dual[self._at],
+                    multipliers=-(self._fixed.spread.T @ np.array(found.z)[: len(self._fixed.right)]),
                     variables=self.form.variables(np.array(found.x)),
-                    attempts=attempt + 1,
+                    status=status,
+                    attempts=attempt,
                 )
-            if str(found.status) == "PrimalInfeasible":
-                from sciml.dispatch.diagnose import certificate
-
-                raise InfeasibleError(certificate(self.form, np.array(found.z)[: self._equalities], self._equality_rows))
-        raise SolverError(
-            f"Clarabel reports {found.status} after {len(_LADDER)} attempts. Look at the range of the coefficients "
-            "(case.summary()), and at the program: write('program.json')."
-        )
+            if str(found.status) == _INFEASIBLE:
+                break
+        contradiction = self._contradiction(parameters, np.abs(found.z), proved=str(found.status) == _INFEASIBLE)
+        raise contradiction or SolverError(trouble("Clarabel", str(found.status), len(_LADDER)))
 
     def add_cut(self, intercept: float, slope: Array, column: int = 0) -> None:
         """Bound a future cost: future[column] >= intercept + slope . volume."""
-        self._cuts.append((float(intercept), np.asarray(slope, dtype=float), column))
-        self._solver = None
+        self._cuts.append((float(intercept), *self.form.cut(slope, column)))
+        self._matrix = self._solver = None
 
     def remove_cuts(self, which: Array) -> None:
         """Remove cuts by their positions among those that there are."""
         gone = set(np.asarray(which).tolist())
         self._cuts = [cut for i, cut in enumerate(self._cuts) if i not in gone]
-        self._solver = None
+        self._matrix = self._solver = None
 
     def write(self, path: str | Path) -> Path:
         """Write min c . x, A x + s = b, s in the cones in turn, with the last parameters, as JSON."""
-        right = self._right.copy()
-        if self._last is not None:
-            right[self._at] += self._last
-        matrix = self._matrix.tocoo()
+        right, matrix = self._right_at(self._parameters), self._matrix.tocoo()
         content = {
             "c": self.form.cost.tolist(),
             "A": {"row": matrix.row.tolist(), "column": matrix.col.tolist(), "value": matrix.data.tolist()},
             "b": right.tolist(),
             "cones": self._sizes,
+            "columns": list(self.form.column_names),
+            "rows": list(self.form.row_names),
         }
         Path(path).write_text(json.dumps(content))
         return Path(path)
 
-    @property
-    def _solver(self) -> Any:
-        if self._made is None:
-            self._build()
-        return self._made
+    def _updated(self, right: Array) -> Any:
+        """The persistent solver, with new right-hand sides."""
+        if self._solver is None:
+            self._solver = self._make(right, {})
+        else:
+            self._solver.update(b=right)
+        return self._solver
 
-    @_solver.setter
-    def _solver(self, solver: Any) -> None:
-        self._made = solver
+    def _right_at(self, parameters: Array) -> Array:
+        if self._matrix is None:
+            self._stack()
+        right = self._right.copy()
+        right[: len(self._fixed.right)] += self._fixed.spread @ parameters
+        return right
 
-    def _build(self) -> None:
-        """A x + s = b with s in zero, nonnegative and second-order cones."""
-        form = self.form
-        A = form.matrix.tocsr()
-        identity = sp.identity(A.shape[1], format="csr")
-        equal = form.row_lower == form.row_upper
-        fixed = form.lower == form.upper
-        zero = [(A[equal], form.row_lower[equal]), (identity[fixed], form.lower[fixed])]
-        bounded = [
-            (A, form.row_upper, ~equal & np.isfinite(form.row_upper), 1.0),
-            (A, form.row_lower, ~equal & np.isfinite(form.row_lower), -1.0),
-            (identity, form.upper, ~fixed & np.isfinite(form.upper), 1.0),
-            (identity, form.lower, ~fixed & np.isfinite(form.lower), -1.0),
-        ]
-        blocks = zero + [(sign * matrix[which], sign * limit[which]) for matrix, limit, which, sign in bounded]
-        blocks += [self._cut_rows()]
-        cones = [(-cone.matrix, cone.offset) for cone in form.cones]
-        self._matrix = sp.vstack([matrix for matrix, _ in blocks + cones], format="csc")
-        self._right = np.concatenate([right for _, right in blocks + cones])
-        self._equality_rows = np.flatnonzero(equal)
-        self._equalities = len(self._equality_rows)
-        place = np.full(len(equal), -1)
-        place[self._equality_rows] = np.arange(self._equalities)
-        self._at = place[form.parameter_rows]
-        zeros, all_linear = sum(len(right) for _, right in zero), sum(len(right) for _, right in blocks)
-        self._sizes = [["zero", zeros], ["nonnegative", all_linear - zeros], *(["second-order", len(r)] for _, r in cones)]
-        self._made = self._make(self._right, {})
-
-    def _cut_rows(self) -> tuple[sp.csr_matrix, Array]:
-        width = len(self.form.cost)
-        if not self._cuts:
-            return sp.csr_matrix((0, width)), np.zeros(0)
-        volume = np.arange(width)[self.form.columns["volume"]]
-        future = np.arange(width)[self.form.columns["future"]]
-        rows = np.zeros((len(self._cuts), width))
-        for i, (_, slope, column) in enumerate(self._cuts):
-            rows[i, volume] = slope
-            rows[i, future[column]] = -1
-        return sp.csr_matrix(rows), -np.array([intercept for intercept, _, _ in self._cuts])
+    def _stack(self) -> None:
+        """Put the cuts below the rows that stay."""
+        fixed = self._fixed
+        self._matrix, self._right, self._sizes = fixed.matrix, fixed.right, fixed.sizes
+        if self._cuts:
+            rows = np.zeros((len(self._cuts), len(self.form.cost)))
+            for row, (_, columns, factors) in zip(rows, self._cuts, strict=True):
+                row[columns] = -factors
+            self._matrix = sp.vstack([fixed.matrix, rows], format="csc")
+            self._right = np.append(fixed.right, [-intercept for intercept, _, _ in self._cuts])
+            self._sizes = [*fixed.sizes, ("nonnegative", len(self._cuts))]
 
     def _make(self, right: Array, options: dict[str, Any]) -> Any:
         clarabel = self._clarabel
@@ -172,4 +142,83 @@ class ConicProgram:
         }
         cones = [kinds[kind](size) for kind, size in self._sizes]
         width = len(self.form.cost)
-        return clarabel.DefaultSolver(sp.csc_matrix((width, width)), self.form.cost, self._matrix, right, cones, settings)
+        return clarabel.DefaultSolver(
+            sp.csc_matrix((width, width)), self.form.cost, self._matrix, right, cones, settings
+        )
+
+    def _contradiction(self, parameters: Array, dual: Array, *, proved: bool) -> InfeasibleError | None:
+        """The error that names what conflicts: exactly where the linear part alone has no solution."""
+        nothing = np.zeros(0, dtype=int)
+        linear = replace(self.form.at(parameters), cones=(), parameter_rows=nothing, blocks={})
+        try:
+            LinearProgram(linear).solve(np.zeros(0))
+        except InfeasibleError as error:
+            return error
+        except SciMLError:
+            pass  # no HiGHS, or a linear part that it cannot solve either: what Clarabel says remains
+        if not proved:
+            return None
+        fixed = self._fixed
+        places = len(self.form.row_lower) + len(self.form.lower)
+        return InfeasibleError(certificate(self.form, np.bincount(fixed.owner, dual[: len(fixed.owner)], places)))
+
+
+@dataclass(frozen=True)
+class _Standard:
+    """A form as matrix x + s = right, s in cones in turn.
+
+    Attributes:
+        matrix: (conic row, column).
+        right: (conic row,), without parameters.
+        sizes: Kind and size of each cone.
+        owner: Of the conic rows before the second-order cones: the form's row, or its number of rows + the column.
+        spread: (conic row, parameter), what a parameter adds to the right-hand sides.
+    """
+
+    matrix: Any
+    right: Array
+    sizes: list[tuple[str, int]]
+    owner: Array
+    spread: sp.csr_matrix
+
+
+def _standard(form: ConicForm) -> _Standard:
+    A = form.matrix.tocsr()
+    height, width = len(form.row_lower), len(form.cost)
+    identity = sp.identity(width, format="csr")
+    equal, fixed = form.row_lower == form.row_upper, form.lower == form.upper
+    blocks = [
+        (A, form.row_lower, equal, 1.0, 0),
+        (identity, form.lower, fixed, 1.0, height),
+        (A, form.row_upper, ~equal & np.isfinite(form.row_upper), 1.0, 0),
+        (A, form.row_lower, ~equal & np.isfinite(form.row_lower), -1.0, 0),
+        (identity, form.upper, ~fixed & np.isfinite(form.upper), 1.0, height),
+        (identity, form.lower, ~fixed & np.isfinite(form.lower), -1.0, height),
+    ]
+    owner = np.concatenate([first + np.flatnonzero(which) for _, _, which, _, first in blocks])
+    sign = np.concatenate([np.full(which.sum(), sign) for _, _, which, sign, _ in blocks])
+    zeros = int(equal.sum() + fixed.sum())
+    linear = [("zero", zeros), ("nonnegative", len(owner) - zeros)]
+    matrices = [sign * matrix[which] for matrix, _, which, sign, _ in blocks] + [-cone.matrix for cone in form.cones]
+    rights = [sign * limit[which] for _, limit, which, sign, _ in blocks] + [cone.offset for cone in form.cones]
+    right = np.concatenate(rights)
+    parameter = np.full(height + width, -1)
+    parameter[form.parameter_rows] = np.arange(len(form.parameter_rows))
+    moved = np.flatnonzero(parameter[owner] >= 0)
+    shape = (len(right), len(form.parameter_rows))
+    return _Standard(
+        matrix=sp.vstack(matrices, format="csc"),
+        right=right,
+        sizes=[*linear, *(("second-order", len(cone.offset)) for cone in form.cones)],
+        owner=owner,
+        spread=sp.csr_matrix((sign[moved], (moved, parameter[owner[moved]])), shape=shape),
+    )
+
+
+def import_clarabel() -> Any:
+    """Clarabel, or how to get it."""
+    try:
+        import clarabel
+    except ImportError as error:
+        raise ConfigError("cone programs need Clarabel: pip install 'sciml-kit[dispatch]'.") from error
+    return clarabel

@@ -33,7 +33,7 @@ def horizon_form(
         penalty: $ per hm3 of deviation from a penalised target.
     """
     stage = stage_form(case, network, targets=targets, penalty=penalty)
-    rows, columns = stage.matrix.shape
+    rows, columns = len(stage.row_lower), len(stage.cost)
     water, volume = (np.arange(g.start, g.stop) for g in (stage.rows["water"], stage.columns["volume"]))  # type: ignore[union-attr]
     carried = sp.csc_matrix((np.full(len(water), -1.0), (water, volume)), shape=(rows, columns))
     matrix = sp.kron(sp.identity(stages), stage.matrix) + sp.kron(sp.eye(stages, k=-1), carried)
@@ -65,5 +65,5 @@ def horizon_form(
 def _shifted(cone: Cone, start: int, width: int) -> Cone:
     """The cone of a later stage, whose columns start further right."""
     matrix = cone.matrix
-    moved = sp.csr_matrix((matrix.data, matrix.indices + start, matrix.indptr), shape=(matrix.shape[0], width))
+    moved = sp.csr_matrix((matrix.data, matrix.indices + start, matrix.indptr), shape=(len(cone.offset), width))
     return Cone(moved, cone.offset)

@@ -50,7 +50,7 @@ def stage_form(
         network: ``dc``, ``dc_lossy`` or ``soc``.
         targets: None: none. ``strict``: the volume at the end is the target. ``penalised``: deviations cost.
         penalty: $ per hm3 of deviation from a penalised target; None: ``default_penalty``.
-        future: Weights of columns ``future`` >= 0 for the cost of later stages, which cuts bound from below; None: none.
+        future: Weights of columns ``future`` >= 0, the cost of later stages, which cuts bound from below; None: none.
 
     Raises:
         ConfigError: an unknown network, or an unknown kind of targets.
@@ -67,7 +67,9 @@ def stage_form(
         for side in ("above", "below"):
             builder.column(side, case.plants.names, lower=0, upper=np.inf, cost=cost)
     if future is not None:
-        builder.column("future", [f"opening {i + 1}" for i in range(len(future))], lower=0, upper=np.inf, cost=future)
+        builder.column(
+            "future", [f"opening {i + 1}" for i in range(len(future))], lower=0, upper=np.inf, cost=np.asarray(future)
+        )
     _hydro_rows(builder, case, targets)
     {"dc": _dc_rows, "dc_lossy": _lossy_rows, "soc": _soc_rows}[network](builder, case)
     reactive = ["reactive_load"] if network == "soc" else []
@@ -75,7 +77,10 @@ def stage_form(
 
 
 def default_penalty(case: HydrothermalCase) -> float:
-    """The largest cost of a stage, $ per p.u. of deficit, taken per hm3: no saving pays for a deviation."""
+    """The largest cost coefficient of a stage, that of a deficit as a rule, taken per hm3 of deviation.
+
+    Short stages turn a hm3 into much power, and may need more: see ``exact_penalty`` of ``policies``.
+    """
     return max(case.deficit_cost, float(np.abs(case.thermals.cost).max(initial=0)))
 
 
@@ -83,6 +88,11 @@ def incidence(rows: int, at: Array, values: Array | float = 1.0) -> sp.csr_matri
     """Matrix (row, thing) that sums what things have where they are."""
     number = len(at)
     return sp.csr_matrix((np.broadcast_to(values, number), (at, np.arange(number))), shape=(rows, number))
+
+
+def _pick(chosen: Array, number: int) -> sp.csr_matrix:
+    """Matrix (chosen, thing) that picks some of the things."""
+    return sp.csr_matrix((np.ones(len(chosen)), (np.arange(len(chosen)), chosen)), shape=(len(chosen), number))
 
 
 def water_terms(case: HydrothermalCase) -> dict[str, sp.spmatrix]:
@@ -101,7 +111,7 @@ def water_terms(case: HydrothermalCase) -> dict[str, sp.spmatrix]:
 
 
 def admittance(case: HydrothermalCase) -> tuple[Array, Array]:
-    """g and b of 1 / (r + jx), (branch,) each."""
+    """Series conductance g and susceptance b of 1 / (r + jx), (branch,) each."""
     r, x = case.branches.resistance, case.branches.reactance
     square = r**2 + x**2
     return r / square, -x / square
@@ -109,9 +119,7 @@ def admittance(case: HydrothermalCase) -> tuple[Array, Array]:
 
 def _columns(builder: Builder, case: HydrothermalCase) -> None:
     plants, thermals = case.plants, case.thermals
-    builder.column(
-        "thermal", thermals.names, lower=thermals.power_min, upper=thermals.power_max, cost=thermals.cost
-    )
+    builder.column("thermal", thermals.names, lower=thermals.power_min, upper=thermals.power_max, cost=thermals.cost)
     soft = plants.outflow_violation_cost > 0
     builder.column(
         "turbine",
@@ -122,9 +130,7 @@ def _columns(builder: Builder, case: HydrothermalCase) -> None:
     )
     builder.column("spill", plants.names, lower=0, upper=np.inf, cost=plants.spill_cost)
     loose = plants.volume_violation_cost > 0
-    builder.column(
-        "volume", plants.names, lower=np.where(loose, 0, plants.volume_min), upper=plants.volume_max
-    )
+    builder.column("volume", plants.names, lower=np.where(loose, 0, plants.volume_min), upper=plants.volume_max)
     builder.column("deficit", case.buses.names, lower=0, upper=np.inf, cost=case.deficit_cost)
     if soft.any():
         names = [n for n, s in zip(plants.names, soft, strict=True) if s]
@@ -146,7 +152,7 @@ def _hydro_rows(builder: Builder, case: HydrothermalCase, targets: str | None) -
     ):
         if name in builder.columns:
             soft = np.flatnonzero(cost > 0)
-            pick = sp.csr_matrix((np.ones(len(soft)), (np.arange(len(soft)), soft)), shape=(len(soft), len(limit)))
+            pick = _pick(soft, len(limit))
             names = [plants.names[i] for i in soft]
             builder.row(f"smallest {whole}", names, {whole: pick, name: 1.0}, lower=limit[soft], upper=np.inf)
 
@@ -188,7 +194,7 @@ def _angle_rows(builder: Builder, case: HydrothermalCase) -> None:
     slope = _susceptance(case)
     difference = sp.diags(slope) @ (start - end).T
     builder.row(
-        "flow", case.branches.names, {"flow": 1.0, "angle": -difference}, lower=-slope * case.branches.shift
+        "flow law", case.branches.names, {"flow": 1.0, "angle": -difference}, lower=-slope * case.branches.shift
     )
 
 
@@ -212,7 +218,8 @@ def _lossy_rows(builder: Builder, case: HydrothermalCase) -> None:
     )
     number = len(case.branches.names)
     loss: dict[str, sp.spmatrix | float] = {"flow": 1.0, "flow_end": 1.0}
-    root = sp.diags(2 * np.sqrt(case.branches.resistance))
+    # A negative resistance, as of the middle of a three-winding transformer, has no convex losses: none are taken.
+    root = sp.diags(2 * np.sqrt(np.maximum(case.branches.resistance, 0)))
     builder.cone([(loss, 1.0), ({"flow": root}, 0.0), (loss, -1.0)], number)
 
 
@@ -234,7 +241,7 @@ def _soc_rows(builder: Builder, case: HydrothermalCase) -> None:
     for name, squared, real, imaginary in branch_flows(case):
         at = start if not name.endswith("_end") else end
         builder.row(
-            f"{name} of branch",
+            f"{name} law",
             names,
             {
                 name: 1.0,
@@ -244,13 +251,11 @@ def _soc_rows(builder: Builder, case: HydrothermalCase) -> None:
             },
         )
     for side, limit, sign in (("largest", branches.angle_max, 1.0), ("smallest", branches.angle_min, -1.0)):
-        builder.row(
-            f"{side} angle",
-            names,
-            {"product_imaginary": sign, "product_real": -sign * sp.diags(np.tan(limit))},
-            lower=-np.inf,
-            upper=0.0,
-        )
+        # Of the products, a limit is a line through the origin; beyond a right angle it would cut off what it allows.
+        limited = np.flatnonzero(np.abs(limit) < np.pi / 2)
+        pick = _pick(limited, number)
+        terms = {"product_imaginary": sign * pick, "product_real": -sign * sp.diags(np.tan(limit[limited])) @ pick}
+        builder.row(f"{side} angle", [names[i] for i in limited], terms, lower=-np.inf, upper=0.0)
     bus = len(buses.names)
     builder.row(
         "load",
@@ -277,7 +282,7 @@ def _soc_rows(builder: Builder, case: HydrothermalCase) -> None:
     apart = {"voltage_squared": (start - end).T}
     builder.cone([(both, 0.0), ({"product_real": 2.0}, 0.0), ({"product_imaginary": 2.0}, 0.0), (apart, 0.0)], number)
     rated = np.flatnonzero(np.isfinite(branches.rating))
-    pick = sp.csr_matrix((np.ones(len(rated)), (np.arange(len(rated)), rated)), shape=(len(rated), number))
+    pick = _pick(rated, number)
     for suffix in ("", "_end"):
         power = [({f"{kind}{suffix}": pick}, 0.0) for kind in ("flow", "reactive_flow")]
         builder.cone([({}, branches.rating[rated]), *power], len(rated))

@@ -103,3 +103,9 @@ class ConicForm:
     def variables(self, x: Array) -> dict[str, Array]:
         """A solution by groups of columns."""
         return {name: x[columns] for name, columns in self.columns.items()}
+
+    def cut(self, slope: Array, column: int = 0) -> tuple[Array, Array]:
+        """Columns and coefficients of future[column] - slope . volume, which a cut bounds from below."""
+        places = np.arange(len(self.cost))
+        columns = np.append(places[self.columns["volume"]], places[self.columns["future"]][column])
+        return columns, np.append(-np.asarray(slope, dtype=float), 1.0)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from sciml.dispatch.case import HydrothermalCase
 from sciml.dispatch.conic import ConicProgram
 from sciml.dispatch.horizon import horizon_form
 from sciml.dispatch.linear import LinearProgram
 from sciml.dispatch.network import CONVEX, stage_form
-from sciml.dispatch.program import ConicForm, ParametricProgram
+from sciml.dispatch.program import Array, ConicForm, ParametricProgram
 from sciml.errors import ConfigError
 
 NETWORKS = (*CONVEX, "ac")
@@ -40,7 +42,8 @@ def make_stage_program(
         from sciml.dispatch.nonlinear import ac_program
 
         return ac_program(case, targets=targets, penalty=penalty, future=future)
-    return solver_for(stage_form(case, network, targets=targets, penalty=penalty, future=future))
+    form = stage_form(case, network, targets=targets, penalty=penalty, future=future)
+    return solver_for(form, typical=typical_parameters(case, form, 1))
 
 
 def make_horizon_program(
@@ -68,12 +71,25 @@ def make_horizon_program(
         from sciml.dispatch.nonlinear import ac_program
 
         return ac_program(case, stages=stages, targets=targets, penalty=penalty)
-    return solver_for(horizon_form(case, network, stages, targets=targets, penalty=penalty))
+    form = horizon_form(case, network, stages, targets=targets, penalty=penalty)
+    return solver_for(form, typical=typical_parameters(case, form, stages))
 
 
-def solver_for(form: ConicForm) -> LinearProgram | ConicProgram:
-    """The solver for a program: HiGHS without cones, Clarabel with."""
-    return ConicProgram(form) if form.cones else LinearProgram(form)
+def solver_for(form: ConicForm, *, typical: Array | None = None) -> LinearProgram | ConicProgram:
+    """The solver for a program: HiGHS without cones (see there for ``typical``), Clarabel with."""
+    return ConicProgram(form) if form.cones else LinearProgram(form, typical=typical)
+
+
+def typical_parameters(case: HydrothermalCase, form: ConicForm, stages: int) -> Array:
+    """Parameters of a program of one or several stages: mean inflows into reservoirs that are and stay half full."""
+    stage = np.arange(stages)
+    rows = stage % len(case.inflows)
+    water = case.volume_per_flow * np.einsum("tpo,to->tp", case.inflows[rows], case.probabilities[rows])
+    half = (case.plants.volume_min + case.plants.volume_max) / 2
+    water[0] += half
+    active, reactive = np.array([case.load(int(t)) for t in stage]).swapaxes(0, 1)
+    values = {"water": water, "target": np.tile(half, stages), "load": active, "reactive_load": reactive}
+    return np.concatenate([values[name].ravel() for name in form.blocks])
 
 
 def check_network(network: str) -> None:

@@ -1,6 +1,7 @@
 """State-space layers that model long signals, and the theory of what they do to noise."""
 
 from sciml.ssm.config import SequenceConfig
+from sciml.ssm.frozen import frozen
 from sciml.ssm.hippo import hippo_legs
 from sciml.ssm.network import SequenceModel
 from sciml.ssm.ptd import PerturbedSystem, perturb_then_diagonalize
@@ -24,6 +25,7 @@ __all__ = [
     "SequenceConfig",
     "SequenceModel",
     "critical_frequencies",
+    "frozen",
     "hippo_legs",
     "initial_system",
     "perturb_then_diagonalize",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -135,7 +135,7 @@ class _Chunks(torch.autograd.Function):
             grad_inside[f].baddbmm_(rows.mT, grad_rows)
             grad_absorb[f].baddbmm_(rows.mT, g[:, n:])
             grad_emit[f].baddbmm_(x[:, :-n].mT, grad_rows)
-            grad_decay[f] += (_complex(x[:, :-n]).conj() * _complex(g[:, n:])).sum(1)
+            grad_decay[f] += _complex(x[:, :-n]).conj_physical().mul_(_complex(g[:, n:])).sum(1)
             _scatter(torch.bmm(grad_rows, inside[f].mT).baddbmm_(g[:, n:], absorb[f].mT), grad_u[b, :, f])
         grad_decay *= torch.exp(decay).conj()
         return grad_u, grad_inside, grad_absorb, grad_emit, grad_decay, grad_initial, None
@@ -185,24 +185,24 @@ def _scan(x: Tensor, exponent: Tensor, *, reverse: bool) -> None:
     A long run is split into groups: first inside all groups at once, then from group to group, then from the end of
     each group into the next.
     """
-    length = x.shape[1]
-    size = 1 if length <= LONGEST_LOOP + 1 else 1 << length.bit_length() // 2
-    groups = length // size
-    start = length - groups * size if reverse else 0
-    x_groups = x[:, start : start + groups * size].unflatten(1, (groups, size))
-    group_of, step_of, all_steps = x_groups.unbind(1), x_groups.unbind(2), x.unbind(1)
+    steps, decay = x.unbind(1)[:: -1 if reverse else 1], torch.exp(exponent)
+    if len(steps) <= LONGEST_LOOP + 1:
+        _walk(steps, decay)
+        return
+    size = 1 << len(steps).bit_length() // 2
+    grouped = len(steps) // size * size
+    inside = (x[:, -grouped:] if reverse else x[:, :grouped]).unflatten(1, (-1, size)).unbind(2)
     later, earlier = slice(1, None), slice(None, -1)
     if reverse:
-        group_of, step_of, all_steps = group_of[::-1], step_of[::-1], all_steps[::-1]
-        later, earlier = earlier, later
+        inside, later, earlier = inside[::-1], earlier, later
+    _walk(inside, decay[:, None])
+    _walk(steps[size - 1 : grouped : size], torch.exp(size * exponent))
+    for i, here in enumerate(inside[:-1], start=1):
+        here[:, later].addcmul_(inside[-1][:, earlier], torch.exp(i * exponent)[:, None])
+    _walk(steps[grouped - 1 :], decay)
 
-    decay, group_decay = torch.exp(exponent), torch.exp(size * exponent)
-    for before, here in itertools.pairwise(step_of):
-        here.addcmul_(before, decay[:, None])
-    last = 0 if reverse else size - 1
-    for before, here in itertools.pairwise([group[:, last] for group in group_of]):
-        here.addcmul_(before, group_decay)
-    for i, here in enumerate(step_of[:-1], start=1):
-        here[:, later].addcmul_(step_of[-1][:, earlier], torch.exp(i * exponent)[:, None])
-    for before, here in itertools.pairwise(all_steps[groups * size - 1 :]):
+
+def _walk(steps: Sequence[Tensor], decay: Tensor) -> None:
+    """Add to each step the decayed one before it."""
+    for before, here in itertools.pairwise(steps):
         here.addcmul_(before, decay)

@@ -141,7 +141,7 @@ class S4(SingleInputLayer):
         return y, torch.complex(real, imag).permute(2, 0, 1)
 
     def _advance(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        transition, C = self._discrete(u.dtype)
+        transition, C = self._prepared(u.dtype, lambda: self._discrete(u.dtype))
         pull = (transition.row * state).real.sum(-1, keepdim=True)
         state = transition.diagonal * state - transition.column * pull + transition.input * u[..., None]
         return (C[:, 0] * state).real.sum(-1), state

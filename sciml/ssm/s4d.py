@@ -145,9 +145,14 @@ class S4D(SingleInputLayer):
         return y, diagonal_last_state(u, exponent, B, state, lengths)
 
     def _advance(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        exponent, B, C = self._discrete(u.dtype)
-        state = torch.exp(exponent) * state + B * u[..., None]
-        return (C[0] * state).real.sum(-1), state
+        transition, B, C = self._prepared(u.dtype, lambda: self._matrices(u.dtype))
+        state = torch.addcmul(B * u[..., None], transition, state)
+        return (C * state).real.sum(-1), state
+
+    def _matrices(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Transition, input and output of one step, shape (feature, pair)."""
+        exponent, B, C = self._discrete(dtype)
+        return torch.exp(exponent), B, C[0]
 
 
 class S4PTD(S4D):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sciml.errors import ConfigError, ShapeError
 from sciml.ssm.checks import check_call, check_choice, checked_lengths, checked_step_scale
 from sciml.ssm.discretize import Discretization, discretize
+from sciml.ssm.frozen import Freezable
 from sciml.ssm.irregular import increment, irregular_scan
 from sciml.ssm.s5_init import OutputInit, block_system, draw_output, truncated_normal
 from sciml.ssm.scan import (
@@ -33,7 +34,7 @@ State = Complex[Tensor, "batch pair"]
 LARGEST_REAL_PART = -1e-4  # of clipped eigenvalues
 
 
-class S5(nn.Module):
+class S5(Freezable):
     """State-space layer with many inputs and outputs.
 
     x' = diag(lam) x + B u;  y = 2 Re(C x) + D u (without conjugate pairs: Re(C x) + D u), discretised with a time step
@@ -162,6 +163,8 @@ class S5(nn.Module):
     ) -> tuple[Float[Tensor, "batch feature"], State]:
         """Advance by one step; the same outputs as ``forward`` on the whole sequence.
 
+        Each call discretises the system anew; within ``frozen(layer)`` only the first does.
+
         Args:
             u: Input of this step, shape (batch, feature).
             state: Of ``initial_state``, ``forward`` or the step before, shape (batch, pair).
@@ -179,13 +182,13 @@ class S5(nn.Module):
         with torch.autocast(u.device.type, enabled=False):
             v = u.to(self._precision(u))
             x = state.to(v.dtype.to_complex())
-            transition, B, C, D = self._matrices(v.dtype, irregular=scale is not None)
-            drive = as_complex(v @ interleave_input(B))
+            transition, W_in, W_out, D = self._interleaved(v.dtype, irregular=scale is not None)
+            drive = as_complex(v @ W_in)
             if scale is None:
-                x = transition * x + drive
+                x = torch.addcmul(drive, transition, x)
             else:
                 x = x + increment(transition, scale.to(v), self.discretization) * (x + drive)
-            y = as_real(x) @ interleave_output(C) + D * v
+            y = torch.addcmul(as_real(x) @ W_out, D, v)
         return y.to(u.dtype), x
 
     def initial_state(self, batch: int) -> State:
@@ -249,6 +252,15 @@ class S5(nn.Module):
             exponent, gain = discretize(lam, step, self.discretization)
             transition, B = torch.exp(exponent), B * gain[:, None]
         return transition, B, 2 * C if self.conjugate else C, self.skip.to(dtype)
+
+    def _interleaved(self, dtype: torch.dtype, *, irregular: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """``_matrices``, with B and C as real matrices; kept while the layer is frozen."""
+
+        def prepare() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            transition, B, C, D = self._matrices(dtype, irregular=irregular)
+            return transition, interleave_input(B), interleave_output(C), D
+
+        return self._prepared((dtype, irregular, self.step_rescale), prepare)
 
     def _run(self, u: Tensor, start: Tensor, scale: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """Outputs, and the last states, those of both directions."""

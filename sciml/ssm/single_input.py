@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from sciml.errors import ConfigError, ShapeError
 from sciml.ssm.checks import check_call, checked_lengths
+from sciml.ssm.frozen import Freezable
 
 Signal = Float[Tensor, "batch length feature"]
 State = Complex[Tensor, "batch feature pair"]
 
 
-class SingleInputLayer(nn.Module, ABC):
+class SingleInputLayer(Freezable, ABC):
     """A bank of single-input, single-output systems, batch first.
 
     Parameters, all real, complex numbers as pairs in the last axis: ``eigenvalues`` (feature, pair, 2), which hold
@@ -103,6 +104,8 @@ class SingleInputLayer(nn.Module, ABC):
 
     def step(self, u: Float[Tensor, "batch feature"], state: State) -> tuple[Float[Tensor, "batch feature"], State]:
         """Advance by one step; the same outputs as ``forward`` on the whole sequence.
+
+        Each call discretises the system anew; within ``frozen(layer)`` only the first does.
 
         Args:
             u: Input of this step, shape (batch, feature).
