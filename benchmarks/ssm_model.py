@@ -2,22 +2,31 @@
 
 Six blocks of 128 features, real states of size 64, outputs at every step; beside them an LSTM of six layers and 128
 features, what a user would pick instead. Three questions: how many sequences a second are trained on (forward, backward
-and a step of AdamW), how many steps a second one sequence advances in recurrent mode, how memory grows with the length.
+and a step of AdamW), how many steps a second a batch advances in recurrent mode, as it is and within ``frozen``, how
+memory grows with the length.
 
 The models take turns in one process. With one thread, processor time is taken, which a busy machine disturbs less than
-wall time; with more, the machine has to be quiet. Memory is the largest resident size of a fresh process that trains on
-one sequence, less what the process had before.
+wall time; with more, wall time, and the load of the machine is told. Rates are those of the fastest round, the gain of
+``frozen`` is the median over the rounds. Memory is the largest resident size of a fresh process that trains on one
+sequence, less what the process had before.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import operator
+import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -25,9 +34,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from sciml.ssm.config import SequenceConfig
+from sciml.ssm.frozen import frozen
 from sciml.ssm.network import SequenceModel
 
 LAYERS, FEATURES, STATE, INPUTS, OUTPUTS = 6, 128, 64, 3, 10
+STEPS, BATCHES = 50, (1, 8)  # of the recurrent mode
 WHO = ("lstm", "s4d", "s4_ptd", "s4", "s5", "s5_ptd")
 
 
@@ -73,28 +84,30 @@ class Training:
 
 
 class Recurrence:
-    """Some steps of one sequence in recurrent mode."""
+    """Some steps of a batch in recurrent mode."""
 
-    def __init__(self, who: str, steps: int = 50):
-        self.model, self.steps = make(who).eval(), steps
+    def __init__(self, who: str, batch: int, *, freeze: bool):
+        self.model, self.batch = make(who).eval(), batch
+        self.context = frozen if freeze else nullcontext
 
     @torch.no_grad()
     def __call__(self) -> None:
-        state, inputs = self.model.initial_state(1), torch.randn(self.steps, 1, INPUTS)  # type: ignore[operator]
-        for u in inputs:
-            _, state = self.model.step(u, state)  # type: ignore[operator]
+        state, inputs = self.model.initial_state(self.batch), torch.randn(STEPS, self.batch, INPUTS)  # type: ignore[operator]
+        with self.context(self.model):
+            for u in inputs:
+                _, state = self.model.step(u, state)  # type: ignore[operator]
 
 
-def fastest(tasks: dict, rounds: int) -> dict[str, float]:
-    """Seconds of the fastest run of each task, taken in turns, the first left out."""
+def measure(tasks: dict[Any, Callable[[], None]], rounds: int) -> dict[Any, list[float]]:
+    """Seconds of each task in each round, taken in turns, the first round left out."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    found = dict.fromkeys(tasks, float("inf"))
+    found = {name: [] for name in tasks}
     for round_ in range(rounds + 1):
-        for who, task in tasks.items():
+        for name, task in tasks.items():
             start = clock()
             task()
             if round_:
-                found[who] = min(found[who], clock() - start)
+                found[name].append(clock() - start)
     return found
 
 
@@ -119,7 +132,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--memory-lengths", nargs="*", type=int, default=[4096, 16384, 65536])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
@@ -132,25 +145,37 @@ def main() -> None:
     console = Console()
     # First of all: a child process starts with the peak of its parent.
     memory = {who: [peak_memory(who, length) for length in args.memory_lengths] for who in args.layers}
-    training = fastest({who: Training(who, args.batch, args.length) for who in args.layers}, args.rounds)
-    steps = {who: Recurrence(who) for who in args.layers}
-    recurrent = fastest(steps, args.rounds)
+    training = measure({who: Training(who, args.batch, args.length) for who in args.layers}, args.rounds)
+    modes = product(args.layers, BATCHES, (False, True))
+    recurrent = measure({(who, n, freeze): Recurrence(who, n, freeze=freeze) for who, n, freeze in modes}, args.rounds)
+    load = os.getloadavg()[0]
 
-    table = Table("model", title=f"length {args.length}, batch {args.batch}, {args.threads} threads")
-    for column in ("trained, 1/s", "steps, 1/s", *(f"MiB at {length}" for length in args.memory_lengths)):
+    title = f"length {args.length}, batch {args.batch}, {args.threads} threads, load of the machine {load:.1f}"
+    table = Table("model", title=title)
+    for column in (
+        "trained, 1/s",
+        *(f"batch {batch}, {mode}" for batch in BATCHES for mode in ("steps, 1/s", "frozen", "gain")),
+        *(f"MiB at {length}" for length in args.memory_lengths),
+    ):
         table.add_column(column, justify="right")
     report = {}
     for who in args.layers:
+        steps = []
+        for batch in BATCHES:
+            anew, kept = recurrent[who, batch, False], recurrent[who, batch, True]
+            gain = statistics.median(map(operator.truediv, anew, kept))
+            steps.append({"steps a second": STEPS / min(anew), "frozen": STEPS / min(kept), "gain": gain})
         report[who] = {
-            "sequences a second in training": args.batch / training[who],
-            "steps a second": steps[who].steps / recurrent[who],
+            "sequences a second in training": args.batch / min(training[who]),
+            "recurrent, by batch": dict(zip(BATCHES, steps, strict=True)),
             "MiB by length": dict(zip(args.memory_lengths, memory[who], strict=True)),
         }
-        trained, advanced, _ = report[who].values()
-        table.add_row(who, f"{trained:.1f}", f"{advanced:.0f}", *(f"{mib:.0f}" for mib in memory[who]))
+        rates = [f"{value:.{1 if key == 'gain' else 0}f}" for found in steps for key, value in found.items()]
+        trained = report[who]["sequences a second in training"]
+        table.add_row(who, f"{trained:.1f}", *rates, *(f"{mib:.0f}" for mib in memory[who]))
     console.print(table)
     if args.out:
-        args.out.write_text(json.dumps({"threads": args.threads, "models": report}, indent=2) + "\n")
+        args.out.write_text(json.dumps({"threads": args.threads, "load": load, "models": report}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,16 +4,18 @@ A layer of 128 features and 64 complex states on a batch of 8. s5-pytorch gets t
 same outputs. The limit is the two real matrix products of the forward pass, and the six of both, on interleaved real
 and imaginary parts, by the same library and in turns with the others.
 
-With one thread, processor time is taken, which a busy machine disturbs less than wall time; with more, threads wait
-for each other, so the machine has to be quiet. Memory is the largest resident size of a fresh process that runs forward
-and backward once, less that of the inputs, in units of the states; the output and its gradient and that of the input,
-which no layer can do without, are one unit each at 128 features.
+With one thread, processor time is taken, which a busy machine disturbs less than wall time; with more, wall time, and
+the load of the machine is told. Runs take turns, and ratios are medians over the rounds. Memory is the largest resident
+size of a fresh process that runs forward and backward once, less that of the inputs, in units of the states; the output
+and its gradient and that of the input, which no layer can do without, are one unit each at 128 features.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import operator
+import os
 import resource
 import statistics
 import subprocess
@@ -125,20 +127,25 @@ def measure(names: tuple[str, ...], batch: int, length: int, rounds: int, *, irr
 
 
 def table(title: str, times) -> Table:
-    """Fastest and median run; of the fastest: how often it fits into theirs, and how often the limit fits into it."""
+    """Fastest and median run; how often it fits into theirs, and how often the limit fits into it, as medians."""
     found = Table("task", "who", title=title)
     for column in ("min", "median", "speed", "goal", "limit", "goal"):
         found.add_column(column, justify="right")
     for (what, who), spent in times.items():
         theirs, limit = times[what, "s5-pytorch"], times.get((what, "limit"))
-        faster = f"{min(theirs) / min(spent):.2f}" if who == "sciml" else ""
-        over = f"{min(spent) / min(limit):.2f}" if limit and who != "limit" else ""
+        faster = f"{median_ratio(theirs, spent):.2f}" if who == "sciml" else ""
+        over = f"{median_ratio(spent, limit):.2f}" if limit and who != "limit" else ""
         goals = [f"{goal}" if who == "sciml" else "" for goal in GOALS.values()]
         found.add_row(
             what, who, f"{1e3 * min(spent):.1f} ms", f"{1e3 * statistics.median(spent):.1f} ms",
             faster, goals[0], over, goals[1] if limit else "",
         )  # fmt: skip
     return found
+
+
+def median_ratio(one: list[float], other: list[float]) -> float:
+    """Median over the rounds of how often the other fits into the one."""
+    return statistics.median(map(operator.truediv, one, other))
 
 
 def memory_of(who: str, batch: int, length: int) -> float:
@@ -186,9 +193,10 @@ def main() -> None:
         torch.set_num_threads(threads)
         for length in args.lengths:
             times = measure(WHO, args.batch, length, args.rounds)
-            console.print(table(f"length {length}, {threads} threads", times))
+            load = os.getloadavg()[0]
+            console.print(table(f"length {length}, {threads} threads, load of the machine {load:.1f}", times))
             found = {f"{what}, {who}": spent for (what, who), spent in times.items()}
-            report.append({"threads": threads, "length": length, "seconds": found})
+            report.append({"threads": threads, "length": length, "seconds": found, "load": load})
     # Their matrices of every step take gigabytes at the full batch.
     times = measure(("s5-pytorch", "sciml"), 1, 1024, args.rounds, irregular=True)
     console.print(table("length 1024, batch 1, a time step for every step", times))

@@ -116,10 +116,10 @@ def low_rank_kernels(length: int, features: int, state: int) -> dict[str, Run]:
         return low_rank_kernel(powers, as_column(transition.input), as_row(2 * C), length)[:, 0, 0]
 
     def plain(*inputs: Tensor) -> Tensor:
-        return plain_low_rank_kernel(*inputs, length)
+        return plain_low_rank_kernel(*inputs, length=length)
 
     def product(*inputs: Tensor) -> Tensor:
-        return plain_low_rank_kernel(*inputs, length, product=True)
+        return plain_low_rank_kernel(*inputs, length=length, product=True)
 
     runs = {"ours": ours, "plain Cauchy": plain, "plain Cauchy, as a product": product}
     if 16 * features * state * length > LARGEST_PLAIN_KERNEL:

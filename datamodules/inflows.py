@@ -87,8 +87,10 @@ class InflowData(L.LightningDataModule):
         for name, source in {"inflows": inflows, "test_inflows": test_inflows or inflows}.items():
             if source not in SOURCES:
                 raise ConfigError(f"data.{name}={source} came; one of {', '.join(SOURCES)} is expected.")
-        self.asked = {"stage_hours": stage_hours, "load_scale": load_scale, "initial_volume": initial_volume}
-        self.name, self.stages, self.first_stage = case, stages, first_stage
+        self._system = partial(
+            open_case, case, stage_hours=stage_hours, load_scale=load_scale, initial_volume=initial_volume
+        )
+        self.stages, self.first_stage = stages, first_stage
         self.batch_size, self.batches, self.num_workers = batch_size, batches, num_workers
         self.validation, self.test = validation, test
         self.source, self.test_source, self.persistence = inflows, test_inflows or inflows, persistence
@@ -106,7 +108,7 @@ class InflowData(L.LightningDataModule):
         """Open the case."""
         if self._case is not None:
             return
-        self._case = case = open_case(self.name, **self.asked)
+        self._case = case = self._system()
         if self.source == "historical" and case.inflows.shape[2] < 3:
             raise ConfigError(
                 f"data.inflows=historical, but {case.name} has {case.inflows.shape[2]} openings; at least 3 years, to "
@@ -156,8 +158,8 @@ class InflowData(L.LightningDataModule):
         rows = len(self.case.inflows)
         if source == "historical" and asked > there and self.first_stage % rows + self.stages <= rows:
             raise ConfigError(
-                f"data.{name}={asked}, but {self.case.name} has {there} different years for it. Set data.{name}={there}, "
-                "or let scenarios be longer than a year."
+                f"data.{name}={asked}, but {self.case.name} has {there} different years for it. Set it to {there}, or "
+                "let scenarios be longer than a year."
             )
 
     def _print_summary(self) -> None:
@@ -193,7 +195,7 @@ class _Scenarios(Dataset):
         if self._source == "autoregressive":
             return {"inflows": self._process.sample(1, stages, rng, first)}
         if self._source == "historical":
-            years = np.roll(self._years, -number)
+            years = np.roll(self._years, -number).tolist()
             return {"inflows": historical(self._case, 1, stages, rng, first, years=years)}
         openings = sample_openings(self._case, 1, stages, rng, first)
         return {"inflows": openings_to_inflows(self._case, openings, first), "openings": openings}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sciml.barron import SpectralNet
+from sciml.barron.jet import Jet, ProductJet, jet_of
 from sciml.errors import ConfigError
 
 Function = Callable[[Tensor], Tensor]
@@ -48,7 +50,41 @@ def sines(dimension: int, *, size: float = 1.0, of: str = "value") -> SpectralNe
     return _scaled(SpectralNet(vectors, [1.0, 0.5, 0.25], boundary="dirichlet"), size, of)
 
 
-def poisson_kernel(dimension: int, *, ratio: float = 0.3) -> Function:
+class Product:
+    """prod_i s(x_i), with closed forms of its derivatives.
+
+    Args:
+        factor: s, s' and s'' of numbers of any shape.
+    """
+
+    def __init__(self, factor: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]):
+        self.factor = factor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Values, shape (point,)."""
+        return self.factor(x)[0].prod(1)
+
+    def jet(self, x: Tensor) -> Jet:
+        """Values and derivatives at points x, shape (point, dimension)."""
+        return ProductJet(x, *self.factor(x))
+
+
+class Exponential:
+    """exp(v) for a sum of waves v, with closed forms of its derivatives."""
+
+    def __init__(self, exponent: SpectralNet):
+        self.exponent = exponent
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Values, shape (point,)."""
+        return torch.exp(self.exponent(x))
+
+    def jet(self, x: Tensor) -> Jet:
+        """Values and derivatives at points x, shape (point, dimension)."""
+        return _ExponentialJet(x, jet_of(self.exponent, x))
+
+
+def poisson_kernel(dimension: int, *, ratio: float = 0.3) -> Product:
     """prod_i s(x_i), s(x) = sum_k r^(k - 1) sin(pi k x): infinitely many products of sines, geometric decay.
 
     Args:
@@ -56,13 +92,18 @@ def poisson_kernel(dimension: int, *, ratio: float = 0.3) -> Function:
         ratio: r in (0, 1). The larger, the harder.
     """
 
-    def u(x: Tensor) -> Tensor:
-        return (torch.sin(math.pi * x) / (1 - 2 * ratio * torch.cos(math.pi * x) + ratio**2)).prod(1)
+    def factor(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # The sum is p / q with p = sin t, q = 1 - 2 r cos t + r^2, t = pi x.
+        p, cos = torch.sin(math.pi * x), torch.cos(math.pi * x)
+        q, q1, q2 = 1 - 2 * ratio * cos + ratio**2, 2 * ratio * p, 2 * ratio * cos
+        value = p / q
+        slope = (cos - value * q1) / q
+        return value, math.pi * slope, math.pi**2 * (-p - 2 * slope * q1 - value * q2) / q
 
-    return u
+    return Product(factor)
 
 
-def exponential(dimension: int, *, size: float = 0.5, seed: int = 0) -> Function:
+def exponential(dimension: int, *, size: float = 0.5, seed: int = 0) -> Exponential:
     """exp(v), v a sum of ``waves``: all their integer combinations, with factorial decay; periodic.
 
     Args:
@@ -70,8 +111,7 @@ def exponential(dimension: int, *, size: float = 0.5, seed: int = 0) -> Function
         size: Root mean square of v. The larger, the harder.
         seed: Of the phases of v.
     """
-    exponent = waves(dimension, size=size, seed=seed)
-    return lambda x: torch.exp(exponent(x))
+    return Exponential(waves(dimension, size=size, seed=seed))
 
 
 SOLUTIONS: dict[str, Callable[..., Function]] = {
@@ -101,3 +141,27 @@ def _scaled(u: SpectralNet, size: float, of: str) -> SpectralNet:
         raise ConfigError(f"of={of!r} came; 'value' or 'gradient' is expected: whose root mean square is {size}.")
     now = float(u.l2()) if of == "value" else math.sqrt(float(u.h1()) ** 2 - float(u.l2()) ** 2)
     return u * (size / now)
+
+
+class _ExponentialJet(Jet):
+    """Jet of exp(v) from that of v."""
+
+    def __init__(self, points: Tensor, exponent: Jet):
+        super().__init__(points)
+        self._exponent = exponent
+
+    @cached_property
+    def value(self) -> Tensor:
+        return torch.exp(self._exponent.value)
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        return self.value[:, None] * self._exponent.gradient
+
+    @cached_property
+    def laplacian(self) -> Tensor:
+        return self.value * (self._exponent.laplacian + self._exponent.gradient.square().sum(1))
+
+    def hessian_column(self, axis: int) -> Tensor:
+        v = self._exponent
+        return self.value[:, None] * (v.hessian_column(axis) + v.gradient[:, axis, None] * v.gradient)

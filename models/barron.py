@@ -198,9 +198,8 @@ class FlowSolving(EllipticSolving):
 
     @property
     def network(self) -> SpectralNet:
-        """The last iterate; at the end of the run, without the waves that do not matter to its error."""
-        net = self.flow.net
-        return net.prune(tol=0.1 * self.certificate.error) if self.verdict and self.certificate else net
+        """The last iterate; once the flow has ended, without the waves that do not matter at its tolerance."""
+        return self.flow.compact if self.flow.verdict else self.flow.net
 
     def configure_model(self) -> None:
         """Draw the first lattices and frequencies."""

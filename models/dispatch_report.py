@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sciml.dispatch import plots
+from sciml.dispatch import compare, plots
 from sciml.report import Report
 
 if TYPE_CHECKING:
@@ -69,8 +69,12 @@ def _costs(module: DispatchLearning, report: Report) -> None:
     )
     head, lines = comparison.table()
     report.table(head, lines)
-    report.figure("paired", plots.paired_comparison(comparison), "Difference of every scenario, and their mean.")
-    report.figure("costs", plots.cost_distribution(verdict.results), "Costs of the scenarios.")
+    # Who uses up all water at once is too far away to be in one picture with the others.
+    serious = {name: results for name, results in verdict.results.items() if name != "myopic"}
+    if len(serious) > 1:
+        figure = plots.paired_comparison(compare(serious, comparison.reference))
+        report.figure("paired", figure, "Difference of every scenario, and their mean.")
+    report.figure("costs", plots.cost_distribution(serious), "Costs of the scenarios.")
     rows: list[list[object]] = []
     if verdict.foresight is not None:
         rows.append(["cost with all inflows known in advance, $", f"{verdict.foresight:,.0f}"])

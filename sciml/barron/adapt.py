@@ -26,7 +26,8 @@ ROUND = 25  # most iterations between two growths
 POINTS_PER_WAVE = 20  # below, aliases of large modes win over small modes
 # Candidates are the sums of the MANY most important frequencies with the FEW most important ones, and of the FEW with
 # the sums of any two of the first TRIPLE: products of two and three waves.
-MANY, FEW, TRIPLE = 400, 40, 8
+MANY, FEW, TRIPLE = 1600, 40, 8
+NEGLIGIBLE = 0.1  # part of the tolerance that the iteration may leave, and that may be pruned from the solution
 AGREEMENT = 0.5  # relative difference of a coefficient on two lattices above which it is taken for an alias
 
 
@@ -76,6 +77,7 @@ class AdaptiveFlow:
         self._generator, self._lattices, self._device = generator, lattices, device
         self.history: list[Iterate] = []
         self.verdict = ""
+        self._inside = math.inf  # residual within the span at the last iterate
         self._start = time.perf_counter()
         self._begin(points)
 
@@ -83,6 +85,14 @@ class AdaptiveFlow:
     def net(self) -> SpectralNet:
         """The last iterate that was looked at."""
         return self._flow.system.net(self._flow.looked_at)
+
+    @property
+    def compact(self) -> SpectralNet:
+        """The last iterate without the waves that all together are less than a tenth of the tolerance.
+
+        Where the set has outgrown the solution, what the other waves hold is the error of the iteration.
+        """
+        return self.net.prune(tol=NEGLIGIBLE * self.tol * float(self.net.h1()))
 
     def advance(self) -> Iterate:
         """One iteration of the flow, and a larger set of frequencies if the present one is exhausted."""
@@ -92,17 +102,20 @@ class AdaptiveFlow:
         record = replace(self._flow.history[-1], iteration=len(self.history), seconds=seconds)
         self.history.append(record)
         norm = float(self.net.h1())
+        # What is left within the span is the error of the iteration, which goes away for little.
+        settled = inside * record.certificate <= NEGLIGIBLE * self.tol * norm * record.dual_residual
+        stalled, self._inside = inside > 0.5 * self._inside, inside
         if record.certificate <= self.tol * norm:
-            self.verdict = CONVERGED
+            self.verdict = CONVERGED if settled or stalled else ""
         elif inside <= 0.1 * record.dual_residual or len(self._flow.history) >= ROUND:
             self._grow(norm)
         return record
 
     def run(self) -> SpectralNet:
-        """Advance until there is a verdict."""
+        """Advance until there is a verdict; returns the compact network."""
         while not self.verdict:
             self.advance()
-        return self.net
+        return self.compact
 
     @property
     def points(self) -> int:
@@ -186,8 +199,9 @@ class AdaptiveFlow:
 
     def _affordable(self, frequencies: WaveVectors) -> WaveVectors:
         """The first frequencies, as many as the lattices can tell apart on the whole."""
-        waves = 2 * signed_copies(frequencies, self.problem.boundary).cumsum(0)
-        return frequencies[waves <= self.points / 2]
+        boundary = self.problem.boundary
+        crowd = waves_a_point(boundary, self.problem.dimension) * self.points
+        return frequencies[signed_copies(frequencies, boundary).cumsum(0) <= crowd]
 
     def _candidates(self, system: LatticeSystem, coefficients: Tensor) -> WaveVectors:
         """Frequencies that the nonlinearity, or a smooth decay, lets one expect next to the important ones."""
@@ -201,7 +215,7 @@ class AdaptiveFlow:
             found += [_sums(frequencies[:MANY], few[: 4 * FEW]), triples]
         if sine is not None:
             steps = torch.eye(d, dtype=torch.int64, device=frequencies.device)
-            found += [(frequencies[: 4 * MANY, None, None] + torch.stack([steps, 2 * steps])).reshape(-1, d)]
+            found += [(frequencies[:, None, None] + torch.stack([steps, 2 * steps])).reshape(-1, d)]
         vectors = torch.cat(found)
         return canonical(vectors, coefficients.new_zeros(len(vectors)), sine)[0]
 
@@ -225,5 +239,16 @@ def _sums(some: WaveVectors, others: WaveVectors) -> WaveVectors:
 def points_needed(frequencies: WaveVectors, boundary: Boundary) -> int:
     """Points of a lattice on which aliases do not disturb a set of frequencies, shape (mode, dimension)."""
     waves = int(signed_copies(frequencies, boundary).sum())
+    crowd = waves_a_point(boundary, frequencies.shape[1])
     # Many waves stand for one mode of a Neumann or Dirichlet series, whose mean is less disturbed.
-    return max(2 * POINTS_PER_WAVE * len(frequencies), 4 * waves)
+    return max(2 * POINTS_PER_WAVE * len(frequencies), math.ceil(waves / crowd))
+
+
+def waves_a_point(boundary: Boundary, dimension: int) -> float:
+    """Waves that a lattice may hold for each of its points: a few of those of every mode need bins of their own.
+
+    A wave has one with the probability exp(-2 waves / points), and a mode has at least 2^(sines - 1) waves.
+    """
+    sine = sine_axes(boundary, dimension)
+    fewest = 1 if sine is None else 2.0 ** (int(sine.sum()) - 1)
+    return min(1.0, max(0.25, fewest / 64))

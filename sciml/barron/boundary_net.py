@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sciml.barron.boundary_jet import BoundaryJet
 from sciml.barron.box import Boundary, boundary_name, check_box, check_points, sine_axes
 from sciml.barron.folder import read_network
+from sciml.barron.jet import AutogradJet, Jet
 from sciml.barron.waves import blocked
 from sciml.errors import ConfigError, ShapeError
 from sciml.model_folder import read_model, write_model
@@ -48,6 +50,7 @@ class BoundaryNet(nn.Module):
     """
 
     sides: Tensor
+    _is_sine: Tensor
 
     def __init__(
         self,
@@ -83,7 +86,9 @@ class BoundaryNet(nn.Module):
         self.outer = nn.Parameter(outer.detach().double().clone())
         device = outer.device
         self.register_buffer("sides", torch.tensor(self.box, dtype=torch.float64, device=device), persistent=False)
-        self._sines = [] if sine is None else sine.nonzero()[:, 0].tolist()
+        none = torch.zeros(dimension, dtype=torch.bool) if sine is None else sine
+        self.register_buffer("_is_sine", none.to(device), persistent=False)
+        self._sines = bool(none.any())
 
     @classmethod
     def random(
@@ -146,17 +151,36 @@ class BoundaryNet(nn.Module):
 
     def features(self, x: Points) -> Float[Tensor, "point unit"]:
         """The functions g(x) phi_j(z(x)) that the outer weights multiply, shape (point, unit)."""
-        unit = x.to(self.outer.dtype) / self.sides
-        if self.boundary == "periodic":
-            z = torch.cat([torch.cos(2 * math.pi * unit), torch.sin(2 * math.pi * unit)], dim=1)
-        else:
-            columns = [2 * t - 1 if i in self._sines else torch.cos(math.pi * t) for i, t in enumerate(unit.unbind(1))]
-            z = torch.stack(columns, dim=1)
+        z = self.inputs(x)[0]
         for weight, bias in zip(self.weights, self.biases, strict=True):
             z = ACTIVATIONS[self.activation](z @ weight.T + bias)
-        if not self._sines:
-            return z
-        return z * (math.sqrt(2) * torch.sin(math.pi * unit[:, self._sines])).prod(1, keepdim=True)
+        return z * self.factors(x)[0].prod(1, keepdim=True) if self._sines else z
+
+    def inputs(self, x: Points) -> tuple[Tensor, Tensor, Tensor]:
+        """The inputs z of the first layer with their first two derivatives in their coordinate.
+
+        Each has the shape (point, input); input n is a function of coordinate n mod dimension.
+        """
+        unit, scale = x.to(self.outer.dtype) / self.sides, math.pi / self.sides
+        if self.boundary == "periodic":
+            cos, sin = torch.cos(2 * math.pi * unit), torch.sin(2 * math.pi * unit)
+            z, quarter = torch.cat([cos, sin], dim=1), torch.cat([-sin, cos], dim=1)
+            wave = 2 * scale.repeat(2)
+            return z, wave * quarter, -(wave**2) * z
+        cos, sin, sine = torch.cos(math.pi * unit), torch.sin(math.pi * unit), self._is_sine
+        slope = torch.where(sine, 2 / self.sides, -scale * sin)
+        return torch.where(sine, 2 * unit - 1, cos), slope, torch.where(sine, 0, -(scale**2) * cos)
+
+    def factors(self, x: Points) -> tuple[Tensor, Tensor, Tensor]:
+        """Factor of g of every coordinate with its first two derivatives, each of shape (point, dimension)."""
+        unit, scale = x.to(self.outer.dtype) / self.sides, math.pi / self.sides
+        wave, slope = math.sqrt(2) * torch.sin(math.pi * unit), math.sqrt(2) * torch.cos(math.pi * unit)
+        sine = self._is_sine
+        return torch.where(sine, wave, 1), torch.where(sine, scale * slope, 0), torch.where(sine, -(scale**2) * wave, 0)
+
+    def jet(self, x: Points) -> Jet:
+        """Values and derivatives at points, shape (point, dimension): closed forms, or autograd for several layers."""
+        return BoundaryJet(x, self) if len(self.weights) == 1 else AutogradJet(x, self)
 
     def barron(self) -> Float[Tensor, ""]:
         """Barron norm of sum_j a_j phi_j as a function of z, differentiable in all parameters; an upper bound.

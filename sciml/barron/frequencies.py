@@ -17,20 +17,32 @@ Coefficients = Shaped[Tensor, " mode"]
 Sine = Bool[Tensor, " dimension"]
 Terms = tuple[WaveVectors, Coefficients]
 
-MAX_BYTES = 8 * 2**30  # what a list of wave vectors may take
+MEMORY_LIMIT = 8e9  # bytes that a list of waves may take, with what is computed of them
 
 
-def check_memory(modes: float, dimension: int, *, what: str) -> None:
-    """Refuse to make a list of wave vectors that is too long.
+def check_memory(
+    waves: float,
+    dimension: int,
+    *,
+    what: str,
+    hint: str = "Prune the networks first: u.prune(n=...) or u.prune(tol=...).",
+) -> None:
+    """Refuse to make a list of waves that would not fit into memory, before anything is allocated.
+
+    Args:
+        waves: How many.
+        dimension: Integers of each wave vector.
+        what: What has them, for the message.
+        hint: What to do about it.
 
     Raises:
-        ConfigError: it would need more than ``MAX_BYTES``.
+        ConfigError: they would take more than ``MEMORY_LIMIT`` bytes; the message has the number.
     """
-    size = 8 * modes * (dimension + 1)
-    if size > MAX_BYTES:
+    needed = waves * (8 * dimension + 100)  # the wave vectors, their coefficients and work space
+    if needed > MEMORY_LIMIT:
         raise ConfigError(
-            f"{what} has {modes:.3g} modes in dimension {dimension}, which need {size / 2**30:.3g} GiB; at most "
-            f"{MAX_BYTES / 2**30:.0f} GiB are expected. Prune the networks first: u.prune(n=...) or u.prune(tol=...)."
+            f"{what}: {waves:.3g} waves in dimension {dimension} need {needed / 1e9:.3g} GB; at most "
+            f"{MEMORY_LIMIT / 1e9:g} GB are allowed. {hint}"
         )
 
 

@@ -129,6 +129,43 @@ class SpectralJet(Jet):
         return self._net.second_derivatives(self.points, self.gradient)
 
 
+class ProductJet(Jet):
+    """Jet of prod_i s_i(x_i).
+
+    Args:
+        points: Shape (point, dimension).
+        factors: s_i(x_i), shape (point, dimension).
+        slopes: s_i'(x_i).
+        bends: s_i''(x_i).
+    """
+
+    def __init__(self, points: Vectors, factors: Vectors, slopes: Vectors, bends: Vectors):
+        super().__init__(points)
+        self._factors, self._slopes, self._bends = factors, slopes, bends
+
+    @cached_property
+    def value(self) -> Values:
+        """u, shape (point,)."""
+        return self._factors.prod(1)
+
+    @cached_property
+    def gradient(self) -> Vectors:
+        """Gradient of u, shape (point, dimension)."""
+        return self._slopes * _others(self._factors)
+
+    @cached_property
+    def laplacian(self) -> Values:
+        """Laplacian of u, shape (point,)."""
+        return (self._bends * _others(self._factors)).sum(1)
+
+    def hessian_column(self, axis: int) -> Vectors:
+        """Derivative of the gradient along an axis, shape (point, dimension)."""
+        # The gradient of the product in which s' stands for s on this axis.
+        factors, slopes = self._factors.clone(), self._slopes.clone()
+        factors[:, axis], slopes[:, axis] = self._slopes[:, axis], self._bends[:, axis]
+        return slopes * _others(factors)
+
+
 class AutogradJet(Jet):
     """Jet of any differentiable function (point, dimension) -> (point,), an output of which sees its own point only."""
 
@@ -157,10 +194,11 @@ class AutogradJet(Jet):
 
 
 def jet_of(function: Callable[[Tensor], Tensor], points: Vectors) -> Jet:
-    """The jet of a network or function at points: closed forms for a spectral network, autograd for anything else.
+    """The jet of a network or function at points: in closed form if there is one, else by autograd.
 
     Args:
-        function: Maps points (point, dimension) to values (point,).
+        function: Maps points (point, dimension) to values (point,). Closed forms are those of a ``SpectralNet``, and of
+            a function with a method ``jet`` of its own, which returns a ``Jet`` for points.
         points: Shape (point, dimension).
 
     Raises:
@@ -170,6 +208,8 @@ def jet_of(function: Callable[[Tensor], Tensor], points: Vectors) -> Jet:
         return SpectralJet(points, function)
     if isinstance(function, nn.Module):
         function = copy.deepcopy(function).to(points)  # float64: a certificate in float32 would end at 1e-4
+    if hasattr(function, "jet"):
+        return function.jet(points)  # type: ignore[attr-defined]
     shape = tuple(function(points[:2]).shape)
     if shape != (2,):
         raise ShapeError(
@@ -177,3 +217,11 @@ def jet_of(function: Callable[[Tensor], Tensor], points: Vectors) -> Jet:
             "network with one output channel: lambda x: net(x)[:, 0]."
         )
     return AutogradJet(points, function)
+
+
+def _others(factors: Vectors) -> Vectors:
+    """Product of all factors but one, for each of them, without a division: a factor may be zero."""
+    one = torch.ones_like(factors[:, :1])
+    before = torch.cat([one, factors[:, :-1]], dim=1).cumprod(1)
+    after = torch.cat([one, factors[:, 1:].flip(1)], dim=1).cumprod(1).flip(1)
+    return before * after

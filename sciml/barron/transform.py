@@ -11,13 +11,11 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from sciml.barron.box import Boundary, check_box, sine_axes
-from sciml.barron.frequencies import signed_waves
-from sciml.errors import ConfigError, ShapeError
+from sciml.barron.frequencies import check_memory, signed_waves
+from sciml.errors import ShapeError
 
 if TYPE_CHECKING:
     from sciml.barron.lattice import RankOneLattice
-
-MEMORY_LIMIT = 4e9  # bytes that one transform may take
 
 
 class LatticeTransform:
@@ -54,7 +52,13 @@ class LatticeTransform:
                 f"frequencies of shape {tuple(frequencies.shape)} came; (mode, {lattice.dimension}) is expected, one "
                 "integer vector a row."
             )
-        check_memory(frequencies, boundary)
+        check_memory(
+            float(signed_copies(frequencies, boundary).double().sum()),
+            lattice.dimension,
+            what=f"the lattice transform of {len(frequencies)} {boundary} frequencies",
+            hint="A mode with m nonzero components is 2^(m - 1) waves unless the boundary is periodic: take fewer "
+            "modes, or such with fewer nonzero components (Dirichlet modes have all, which limits d to about 12).",
+        )
         self.lattice, self.modes, self.sine = lattice, len(frequencies), sine_axes(boundary, lattice.dimension)
         self.unit = wave_unit(lattice.dimension, boundary, box).to(frequencies.device)
         self.eigenvalues = (frequencies * self.unit).square().sum(1)
@@ -165,20 +169,3 @@ def signed_copies(frequencies: Int64[Tensor, "mode dimension"], boundary: Bounda
     if boundary == "periodic":
         return torch.ones_like(frequencies[:, 0])
     return 2 ** ((frequencies != 0).sum(1) - 1).clamp(min=0, max=62)
-
-
-def check_memory(frequencies: Int64[Tensor, "mode dimension"], boundary: Boundary) -> None:
-    """Refuse a set of frequencies whose transform would not fit into memory, before anything is allocated.
-
-    Raises:
-        ConfigError: the transform would take more than ``MEMORY_LIMIT`` bytes; the message has the number.
-    """
-    copies = float(signed_copies(frequencies, boundary).double().sum())
-    needed = copies * (8 * frequencies.shape[1] + 100)  # the signed vectors, their bins, amplitudes and work space
-    if needed > MEMORY_LIMIT:
-        raise ConfigError(
-            f"{len(frequencies)} {boundary} frequencies in dimension {frequencies.shape[1]} are {copies:.3g} plane "
-            f"waves and need {needed / 1e9:.3g} GB; at most {MEMORY_LIMIT / 1e9:g} GB are allowed. "
-            "A mode with m nonzero components is 2^(m - 1) waves unless the boundary is periodic: take fewer modes, or "
-            "such with fewer nonzero components (Dirichlet modes have all, which limits d to about 12)."
-        )

@@ -15,10 +15,12 @@ from sciml.dispatch.policies import CutPolicy, Myopic, Policy, TargetPolicy
 from sciml.dispatch.pool import ProgramPool
 from sciml.dispatch.program import Cone, ConicForm, Outcome, ParametricProgram
 from sciml.dispatch.programs import make_horizon_program, make_stage_program
+from sciml.dispatch.reachable import ReachableTargets, Reservoirs
 from sciml.dispatch.risk import CVaR
 from sciml.dispatch.rules import RuleConfig, TargetRule
 from sciml.dispatch.sddp import SDDP
 from sciml.dispatch.simulate import simulate
+from sciml.dispatch.user_programs import from_casadi, from_cvxpy
 
 __all__ = [
     "SDDP",
@@ -42,6 +44,8 @@ __all__ = [
     "Plants",
     "Policy",
     "ProgramPool",
+    "ReachableTargets",
+    "Reservoirs",
     "RuleConfig",
     "StageCost",
     "TargetPolicy",
@@ -50,6 +54,8 @@ __all__ = [
     "compare",
     "extensive_form",
     "feasibility",
+    "from_casadi",
+    "from_cvxpy",
     "historical",
     "make_horizon_program",
     "make_stage_program",

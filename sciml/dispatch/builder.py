@@ -60,13 +60,15 @@ class Builder:
         self._row_upper.append(np.broadcast_to(np.asarray(lower if upper is None else upper, dtype=float), (number,)))
         self._matrices.append(self._assemble(terms, number))
 
-    def cone(self, parts: Sequence[tuple[Terms, Array | float]], number: int) -> None:
-        """Add ``number`` cones |(s_1, s_2, ...)| <= s_0; part k is the terms and the constant of s_k in all of them."""
+    def cone(self, name: str, owners: Sequence[str], parts: Sequence[tuple[Terms, Array | float]]) -> None:
+        """Add a block of cones |(s_1, s_2, ...)| <= s_0; part k is the terms and the constant of s_k in all of them."""
+        number = len(owners)
         stacked: Any = sp.vstack([self._assemble(terms, number) for terms, _ in parts], format="csr")
         together = stacked[np.arange(len(parts) * number).reshape(len(parts), number).T.ravel()]
         offsets = np.stack([np.broadcast_to(np.asarray(offset, dtype=float), (number,)) for _, offset in parts], axis=1)
-        for i in range(number):
-            self._cones.append(Cone(together[i * len(parts) : (i + 1) * len(parts)], offsets[i]))
+        for i, owner in enumerate(owners):
+            rows = slice(i * len(parts), (i + 1) * len(parts))
+            self._cones.append(Cone(together[rows], offsets[i], f"{name} of {owner}"))
 
     def build(self, parameters: Sequence[str]) -> ConicForm:
         """The program, with the right-hand sides of these blocks of rows as parameters, in this order."""

@@ -80,7 +80,6 @@ def _check_limits(case: HydrothermalCase) -> None:
         ("power", thermals.names, thermals.power_min, thermals.power_max),
         ("reactive power", thermals.names, thermals.reactive_min, thermals.reactive_max),
         ("reactive power", plants.names, plants.reactive_min, plants.reactive_max),
-        ("turbine flow", plants.names, plants.turbine_min, plants.turbine_max),
         ("volume", plants.names, plants.volume_min, plants.volume_max),
         ("voltage", buses.names, buses.voltage_min, buses.voltage_max),
         ("angle", case.branches.names, case.branches.angle_min, case.branches.angle_max),

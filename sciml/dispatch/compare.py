@@ -158,7 +158,7 @@ def _check_same(name: str, other: Dataset, reference: str, against: Dataset) -> 
     for key, text in (("inflow", "inflows"), ("initial_volume", "initial volumes"), ("demand", "loads")):
         mine, theirs = other[key], against[key]
         if mine.shape != theirs.shape:
-            sizes = (", ".join(f"{n} {d}" for d, n in v.sizes.items()) for v in (mine, theirs))
+            sizes = (", ".join(f"{n} {d}s" for d, n in v.sizes.items()) for v in (mine, theirs))
             raise DataError(
                 f"{name!r} and {reference!r} have different {text}: {' against '.join(sizes)}. Simulate both on the "
                 "same ones."

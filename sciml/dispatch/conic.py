@@ -15,15 +15,25 @@ from sciml.dispatch.linear import LinearProgram
 from sciml.dispatch.program import Array, ConicForm, Outcome
 from sciml.errors import ConfigError, InfeasibleError, SciMLError, SolverError
 
-_TOLERANCE, _COARSE = 1e-9, 1e-6
-# What is tried, in this order: full accuracy; without scaling of the data; with more regular linear systems; and an
-# accuracy that still gives four digits of a multiplier, whose outcome says so.
+# A multiplier is off by about the root of the gap: 1e-10 gives it five digits and takes a step more than 1e-8.
+_TOLERANCE, _USUAL, _COARSE = 1e-10, 1e-8, 1e-6
+
+
+def _accuracy(tolerance: float) -> dict[str, Any]:
+    return {"tol_gap_abs": tolerance, "tol_gap_rel": tolerance, "tol_feas": min(tolerance, _USUAL)}
+
+
+# What is tried, in this order: full accuracy; the usual one; that without scaling of the data, or with more regular
+# linear systems; and one that leaves a multiplier three digits, whose outcome says so.
 _LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("optimal", {}),
-    ("optimal", {"equilibrate_enable": False}),
-    ("optimal", {"static_regularization_constant": 1e-7, "iterative_refinement_max_iter": 50}),
-    (f"optimal to {_COARSE:.0e}", {"tol_gap_abs": _COARSE, "tol_gap_rel": _COARSE, "tol_feas": _COARSE / 10}),
+    ("optimal", _accuracy(_USUAL)),
+    ("optimal", {**_accuracy(_USUAL), "equilibrate_enable": False}),
+    ("optimal", {**_accuracy(_USUAL), "static_regularization_constant": 1e-7, "iterative_refinement_max_iter": 50}),
+    (f"optimal to {_COARSE:.0e}", _accuracy(_COARSE)),
 )
+_INFEASIBILITY = 1e-12
+_PROOFS = 2  # attempts that must find no solution before it is believed
 _SOLVED, _INFEASIBLE = "Solved", "PrimalInfeasible"
 
 
@@ -58,6 +68,7 @@ class ConicProgram:
         self._parameters = parameters = check_parameters(self.form, parameters)
         right = self._right_at(parameters)
         found: Any = None
+        proofs = 0
         for attempt, (status, options) in enumerate(_LADDER, start=1):
             found = (self._make(right, options) if options else self._updated(right)).solve()
             if str(found.status) == _SOLVED:
@@ -68,9 +79,10 @@ class ConicProgram:
                     status=status,
                     attempts=attempt,
                 )
-            if str(found.status) == _INFEASIBLE:
+            proofs += str(found.status) == _INFEASIBLE
+            if proofs == _PROOFS:
                 break
-        contradiction = self._contradiction(parameters, np.abs(found.z), proved=str(found.status) == _INFEASIBLE)
+        contradiction = self._contradiction(parameters, np.array(found.z) * right if proofs == _PROOFS else None)
         raise contradiction or SolverError(trouble("Clarabel", str(found.status), len(_LADDER)))
 
     def add_cut(self, intercept: float, slope: Array, column: int = 0) -> None:
@@ -101,9 +113,9 @@ class ConicProgram:
     def _updated(self, right: Array) -> Any:
         """The persistent solver, with new right-hand sides."""
         if self._solver is None:
-            self._solver = self._make(right, {})
-        else:
-            self._solver.update(b=right)
+            # Made without these, so that the first solve is updated like the others: the last digits tell them apart.
+            self._solver = self._make(self._right, {})
+        self._solver.update(b=right)
         return self._solver
 
     def _right_at(self, parameters: Array) -> Array:
@@ -132,8 +144,9 @@ class ConicProgram:
         settings.max_threads = 1
         settings.presolve_enable = False  # a presolved program takes no new right-hand side
         settings.chordal_decomposition_enable = False
-        settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = _TOLERANCE
-        for name, value in options.items():
+        # Cuts put numbers of 1e4 beside those of a network: at the usual 1e-8, solvable programs passed for infeasible.
+        settings.tol_infeas_abs = settings.tol_infeas_rel = _INFEASIBILITY
+        for name, value in {**_accuracy(_TOLERANCE), **options}.items():
             setattr(settings, name, value)
         kinds = {
             "zero": clarabel.ZeroConeT,
@@ -146,8 +159,13 @@ class ConicProgram:
             sp.csc_matrix((width, width)), self.form.cost, self._matrix, right, cones, settings
         )
 
-    def _contradiction(self, parameters: Array, dual: Array, *, proved: bool) -> InfeasibleError | None:
-        """The error that names what conflicts: exactly where the linear part alone has no solution."""
+    def _contradiction(self, parameters: Array, proof: Array | None) -> InfeasibleError | None:
+        """The error that names what conflicts: exactly where the linear part alone has no solution.
+
+        Args:
+            parameters: That have no solution.
+            proof: What each conic row brings to a proof of that, if there is one.
+        """
         nothing = np.zeros(0, dtype=int)
         linear = replace(self.form.at(parameters), cones=(), parameter_rows=nothing, blocks={})
         try:
@@ -156,11 +174,12 @@ class ConicProgram:
             return error
         except SciMLError:
             pass  # no HiGHS, or a linear part that it cannot solve either: what Clarabel says remains
-        if not proved:
+        if proof is None:
             return None
-        fixed = self._fixed
-        places = len(self.form.row_lower) + len(self.form.lower)
-        return InfeasibleError(certificate(self.form, np.bincount(fixed.owner, dual[: len(fixed.owner)], places)))
+        fixed, form = self._fixed, self.form
+        places = len(form.row_lower) + len(form.lower) + len(form.cones)
+        shares = np.bincount(fixed.owner, proof[: len(fixed.owner)], places)
+        return InfeasibleError(certificate(form, np.abs(shares)))
 
 
 @dataclass(frozen=True)
@@ -171,7 +190,7 @@ class _Standard:
         matrix: (conic row, column).
         right: (conic row,), without parameters.
         sizes: Kind and size of each cone.
-        owner: Of the conic rows before the second-order cones: the form's row, or its number of rows + the column.
+        owner: Of each conic row: the number of its row, column or cone, which count on in this order.
         spread: (conic row, parameter), what a parameter adds to the right-hand sides.
     """
 
@@ -202,14 +221,16 @@ def _standard(form: ConicForm) -> _Standard:
     matrices = [sign * matrix[which] for matrix, _, which, sign, _ in blocks] + [-cone.matrix for cone in form.cones]
     rights = [sign * limit[which] for _, limit, which, sign, _ in blocks] + [cone.offset for cone in form.cones]
     right = np.concatenate(rights)
-    parameter = np.full(height + width, -1)
+    cone_sizes = [len(cone.offset) for cone in form.cones]
+    owner = np.append(owner, np.repeat(height + width + np.arange(len(cone_sizes)), cone_sizes))
+    parameter = np.full(height + width + len(cone_sizes), -1)
     parameter[form.parameter_rows] = np.arange(len(form.parameter_rows))
     moved = np.flatnonzero(parameter[owner] >= 0)
     shape = (len(right), len(form.parameter_rows))
     return _Standard(
         matrix=sp.vstack(matrices, format="csc"),
         right=right,
-        sizes=[*linear, *(("second-order", len(cone.offset)) for cone in form.cones)],
+        sizes=[*linear, *(("second-order", size) for size in cone_sizes)],
         owner=owner,
         spread=sp.csr_matrix((sign[moved], (moved, parameter[owner[moved]])), shape=shape),
     )

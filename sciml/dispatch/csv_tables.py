@@ -68,7 +68,10 @@ def read_demand(path: Path, loads: Sequence[int], buses: int) -> Array | None:
         return None
     found = _numbers(path)
     if found.shape[1] == len(loads):
-        return found @ np.eye(buses)[list(loads)]
+        demand = np.zeros((len(found), buses))
+        for column, bus in zip(found.T, loads, strict=True):
+            demand[:, bus] += column
+        return demand
     if found.shape[1] == buses:
         return found
     raise DataError(

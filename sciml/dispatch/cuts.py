@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import scipy.sparse as sp
@@ -75,7 +76,7 @@ class Cuts:
             parts[:] = [part[:n] for part, n in zip(parts, counts, strict=True)]
 
     def columns_value(self, stage: int, volumes: Array) -> Array:
-        """theta at volumes (point, plant), hm3: (point, column), $."""
+        """Each theta at volumes (point, plant), hm3: (point, column), $."""
         heights = self.intercepts[stage] + volumes @ self.slopes[stage].T
         theta = np.zeros((len(volumes), len(self.weights[stage])))
         np.maximum.at(theta.T, self.columns[stage], heights.T)
@@ -169,13 +170,13 @@ def read_cuts(path: str | Path) -> tuple[Cuts, dict[str, Any]]:
             content = {name: file[name] for name in file.files}
         about = json.loads(str(content["about"]))
         version = about["format_version"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise CheckpointError(
             f"{path} holds no cuts that can be read: it is missing, damaged or cut short ({error}). Give a file that "
             "SDDP.save or Cuts.save wrote."
         ) from error
     if version > FORMAT_VERSION:
-        raise CheckpointError(f"{path} has format version {version}; this version reads {FORMAT_VERSION}. Update sciml.")
+        raise CheckpointError(f"{path} has format version {version}; {FORMAT_VERSION} can be read. Update sciml.")
     ends, stops = np.cumsum(content["counts"])[:-1], np.cumsum(content["widths"])[:-1]
     cuts = Cuts(about["plants"], np.split(content["weights"], stops))
     for name in ("intercepts", "slopes", "columns", "points"):
@@ -196,7 +197,7 @@ def with_cuts(form: ConicForm, intercepts: Array, slopes: Array, columns: Array)
         ConfigError: the program has no columns ``future``.
     """
     if "future" not in form.columns:
-        raise ConfigError("the program has no columns for the future cost: give future=cuts.weights[stage] to its maker.")
+        raise ConfigError("the program has no columns 'future'; make it with future=cuts.weights[stage].")
     number, width = len(intercepts), len(form.cost)
     future, volume = (np.arange(width)[form.columns[name]] for name in ("future", "volume"))
     rows = np.zeros((number, width))

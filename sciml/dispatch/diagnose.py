@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import highspy
 
 _SHOWN = 8
-_WEIGHT = 1e-3  # of the heaviest row, from which on a row has a part in a proof of infeasibility
+_WEIGHT = 0.02  # of the heaviest part of a proof of infeasibility, from which on a part is named
 _UNITS = {
     "water": "hm3",
     "target": "hm3",
@@ -87,14 +87,15 @@ def conflict(form: ConicForm, highs: highspy.Highs) -> str:
 
 
 def certificate(form: ConicForm, weights: Array) -> str:
-    """The rows and bounds that weigh most in a proof that a cone program has no solution.
+    """The rows, bounds and cones that weigh most in a proof that a cone program has no solution.
 
     Args:
-        form: Names the rows and columns.
-        weights: (row + column,), of the rows and of the columns' bounds.
+        form: Names them.
+        weights: (row + column + cone,), what each brings to the proof.
     """
     names = [_name(form.row_names, i, "row") for i in range(len(form.row_lower))]
     names += [f"limit of {_name(form.column_names, i, 'column')}" for i in range(len(form.lower))]
+    names += [cone.name for cone in form.cones]
     heavy = [i for i in np.argsort(-weights) if weights[i] > _WEIGHT * weights.max()]
     return _contradiction([names[i] for i in heavy])
 

@@ -56,14 +56,15 @@ def extensive_form(case: HydrothermalCase, stages: int, network: str = "dc") -> 
     for name, values in zip(("load", "reactive_load"), zip(*loads, strict=True), strict=True):
         given[name] = np.stack(values)[stage_of]
     stage = stage_form(case, network)
-    before = sp.csr_matrix((np.ones((~first).sum()), (np.flatnonzero(~first), parent[~first])), shape=[len(first)] * 2)
+    later = np.flatnonzero(~first)
+    before = sp.csr_matrix((np.ones(len(later)), (later, parent[later])), shape=(len(first), len(first)))
     return _repeated(stage, before, probability), np.concatenate([given[name].ravel() for name in stage.blocks])
 
 
 def _repeated(stage: ConicForm, before: sp.csr_matrix, weights: Array) -> ConicForm:
     """A copy of the stage's program for each node, weighted; ``before`` has a 1 at (node, its parent)."""
     nodes = len(weights)
-    rows, columns = stage.matrix.shape
+    rows, columns = len(stage.row_lower), len(stage.cost)
     water, volume = np.arange(rows)[stage.rows["water"]], np.arange(columns)[stage.columns["volume"]]
     carried = sp.csc_matrix((np.full(len(water), -1.0), (water, volume)), shape=(rows, columns))
 
@@ -72,17 +73,17 @@ def _repeated(stage: ConicForm, before: sp.csr_matrix, weights: Array) -> ConicF
 
     size = {name: block.stop - block.start for name, block in stage.blocks.items()}
     ends = np.cumsum([nodes * n for n in size.values()]).tolist()
-    at = sp.identity(nodes, format="csr")
+    at = sp.csr_matrix(sp.identity(nodes))
     return replace(
         stage,
         matrix=sp.csc_matrix(sp.kron(at, stage.matrix) + sp.kron(before, carried)),
         **{name: np.tile(getattr(stage, name), nodes) for name in ("row_lower", "row_upper", "lower", "upper")},
         cost=np.kron(weights, stage.cost),
-        parameter_rows=np.concatenate([everywhere(stage.parameter_rows[block], rows) for block in stage.blocks.values()]),
+        parameter_rows=np.concatenate([everywhere(stage.parameter_rows[b], rows) for b in stage.blocks.values()]),
         blocks={name: slice(end - nodes * size[name], end) for name, end in zip(size, ends, strict=True)},
         columns={name: everywhere(index, columns) for name, index in stage.columns.items()},
         rows={name: everywhere(index, rows) for name, index in stage.rows.items()},
         row_names=tuple(f"{name}, node {n + 1}" for n in range(nodes) for name in stage.row_names),
         column_names=tuple(f"{name}, node {n + 1}" for n in range(nodes) for name in stage.column_names),
-        cones=tuple(Cone(sp.kron(at[n], c.matrix, format="csr"), c.offset) for n in range(nodes) for c in stage.cones),
+        cones=tuple(Cone(sp.csr_matrix(sp.kron(at[n], c.matrix)), c.offset) for n in range(nodes) for c in stage.cones),
     )

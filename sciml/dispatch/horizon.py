@@ -58,12 +58,14 @@ def horizon_form(
         rows={name: everywhere(index, rows) for name, index in stage.rows.items()},
         row_names=tuple(name + at for at in names for name in stage.row_names),
         column_names=tuple(name + at for at in names for name in stage.column_names),
-        cones=tuple(_shifted(cone, t * columns, stages * columns) for t in range(stages) for cone in stage.cones),
+        cones=tuple(
+            _shifted(cone, t * columns, stages * columns, at) for t, at in enumerate(names) for cone in stage.cones
+        ),
     )
 
 
-def _shifted(cone: Cone, start: int, width: int) -> Cone:
+def _shifted(cone: Cone, start: int, width: int, at: str) -> Cone:
     """The cone of a later stage, whose columns start further right."""
     matrix = cone.matrix
     moved = sp.csr_matrix((matrix.data, matrix.indices + start, matrix.indptr), shape=(len(cone.offset), width))
-    return Cone(moved, cone.offset)
+    return Cone(moved, cone.offset, cone.name + at)

@@ -175,7 +175,7 @@ class AutoregressiveInflows:
     def _innovation_factors(self) -> Array:
         """Roots of cov e_t, (row, plant, plant)."""
         phi = self.persistence
-        return _root(self.correlation - phi[:, :, None] * self.correlation * phi[:, None, :], 1 - phi**2)
+        return _root(self.correlation - phi[:, :, None] * self.correlation * phi[:, None, :])
 
 
 def _rows(case: HydrothermalCase, stages: int, first_stage: int) -> Array:
@@ -205,10 +205,10 @@ def _as_correlation(products: Array) -> Array:
     return correlation
 
 
-def _root(covariance: Array, variance: Array | None = None) -> Array:
-    """F with F F^T = the covariance, or one near by where it is none, with these variances (None: its own)."""
+def _root(covariance: Array) -> Array:
+    """F with F F^T = the covariance, or, where that has negative eigenvalues, one near by with the same variances."""
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0))[..., None, :]
-    wanted = np.diagonal(covariance, axis1=-2, axis2=-1) if variance is None else variance
+    wanted = np.diagonal(covariance, axis1=-2, axis2=-1)
     found = (root**2).sum(-1)
     return root * np.sqrt(np.divide(wanted, found, out=np.zeros_like(found), where=found > 0))[..., None]

@@ -166,11 +166,22 @@ class LinearProgram:
         return self._made(self._highs.getLp())
 
     def _made(self, program: Any) -> Any:
-        highs = self._highspy.Highs()
+        highs = quiet_highs()
         for name, value in _DEFAULTS.items():
             highs.setOptionValue(name, value)
         highs.passModel(program)
         return highs
+
+
+def quiet_highs() -> Any:
+    """A solver that prints nothing, its banner included, which comes with the callbacks of a new one."""
+
+    class Quiet(import_highspy().Highs):
+        def enableCallbacks(self) -> None:
+            self.setOptionValue("output_flag", False)
+            super().enableCallbacks()
+
+    return Quiet()
 
 
 def import_highspy() -> Any:

@@ -112,7 +112,7 @@ def _from_matpower(path: Path) -> tuple[dict[str, Table], dict[str, Any]]:
         for i, row in enumerate(rows[name], 1):
             if len(row) < len(columns):
                 raise LayoutError(
-                    f"row {i} of mpc.{name} in {path} has {len(row)} columns; {len(columns)} are expected."
+                    f"row {i} of mpc.{name} in {path} has {len(row)} columns; at least {len(columns)} are expected."
                 )
             entry = dict(zip((*columns, *optional), row, strict=False))
             entries[i] = {"index": i} | {k: v / base if k in _PER_UNIT else v for k, v in entry.items()}

@@ -216,11 +216,10 @@ def _lossy_rows(builder: Builder, case: HydrothermalCase) -> None:
     builder.row(
         "load", case.buses.names, {**_injections(case), "flow": -start, "flow_end": -end}, lower=case.buses.conductance
     )
-    number = len(case.branches.names)
     loss: dict[str, sp.spmatrix | float] = {"flow": 1.0, "flow_end": 1.0}
     # A negative resistance, as of the middle of a three-winding transformer, has no convex losses: none are taken.
     root = sp.diags(2 * np.sqrt(np.maximum(case.branches.resistance, 0)))
-    builder.cone([(loss, 1.0), ({"flow": root}, 0.0), (loss, -1.0)], number)
+    builder.cone("losses", case.branches.names, [(loss, 1.0), ({"flow": root}, 0.0), (loss, -1.0)])
 
 
 def _soc_columns(builder: Builder, case: HydrothermalCase) -> None:
@@ -280,12 +279,17 @@ def _soc_rows(builder: Builder, case: HydrothermalCase) -> None:
     )
     both = {"voltage_squared": (start + end).T}
     apart = {"voltage_squared": (start - end).T}
-    builder.cone([(both, 0.0), ({"product_real": 2.0}, 0.0), ({"product_imaginary": 2.0}, 0.0), (apart, 0.0)], number)
+    products = [({"product_real": 2.0}, 0.0), ({"product_imaginary": 2.0}, 0.0)]
+    builder.cone("voltage products", names, [(both, 0.0), *products, (apart, 0.0)])
     rated = np.flatnonzero(np.isfinite(branches.rating))
     pick = _pick(rated, number)
     for suffix in ("", "_end"):
         power = [({f"{kind}{suffix}": pick}, 0.0) for kind in ("flow", "reactive_flow")]
-        builder.cone([({}, branches.rating[rated]), *power], len(rated))
+        builder.cone(
+            f"rating{' at the end' if suffix else ''}",
+            [names[i] for i in rated],
+            [({}, branches.rating[rated]), *power],
+        )
 
 
 def branch_flows(case: HydrothermalCase) -> list[tuple[str, Array, Array, Array]]:

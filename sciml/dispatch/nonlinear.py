@@ -5,7 +5,8 @@ angles theta are the variables, and
 
     W = V^2,   Re V_f V_t^* = V_f V_t cos(theta_f - theta_t),   Im V_f V_t^* = V_f V_t sin(theta_f - theta_t).
 
-Not convex: optimum and multipliers are those of the local solution found from flat voltages; ``soc`` bounds it from below.
+Not convex: optimum and multipliers are those of the local solution found from flat voltages, and ``soc`` bounds the
+optimum from below.
 
 Reference: PowerModels.jl's formulation ACP (arXiv:1711.01728).
 """
@@ -23,13 +24,13 @@ from sciml.dispatch.case import HydrothermalCase
 from sciml.dispatch.ipopt import NonlinearForm, NonlinearProgram, import_casadi
 from sciml.dispatch.network import branch_flows, incidence, stage_form
 from sciml.dispatch.program import Array, ConicForm, Index, Outcome
-from sciml.errors import ConfigError
+from sciml.errors import ConfigError, InfeasibleError
 
 _REACTIVE_FREE = 10.0  # p.u.; limits of hundreds of p.u. put nothing but a bad scale into the program
 _PRODUCTS = ("voltage_squared", "product_real", "product_imaginary")
+_DEARER = 3.0  # exact penalty of a missed strict target, over the most that water is worth
+_MISSED = 1e-6  # hm3
 _FLOWS = ("flow", "reactive_flow", "flow_end", "reactive_flow_end")
-# Rows of the relaxation that define flows, which are expressions here, or limit angles by products.
-_REPLACED = (*(f"{name} of branch" for name in _FLOWS), "largest angle", "smallest angle")
 
 
 def ac_program(
@@ -50,27 +51,41 @@ def ac_program(
         future: Weights of the columns for the cost of later stages, of one stage only; None: none.
 
     Raises:
-        ConfigError: CasADi is not installed, the targets are of an unknown kind, or a future cost came with many stages.
+        ConfigError: CasADi is not installed, the targets are of an unknown kind, or a future cost came with stages > 1.
     """
     if future is not None and stages > 1:
         raise ConfigError(f"future costs came to a program of {stages} stages; only that of one stage takes them.")
-    return AcProgram(case, stage_form(case, "soc", targets=targets, penalty=penalty, future=future), stages)
+    return AcProgram(case, stages, targets, penalty, future)
 
 
 class AcProgram:
     """A ``ParametricProgram`` of the AC network, solved by IPOPT; ``ac_program`` makes it.
 
-    Parameters and variables are those of ``stage_form(case, "soc")`` and ``horizon_form``, with ``voltage`` (bus,), p.u.,
-    and ``angle`` (bus,), radian, in place of its products of voltages.
+    Parameters and variables are those of ``stage_form(case, "soc")`` and ``horizon_form``, with ``voltage`` (bus,),
+    p.u., and ``angle`` (bus,), radian, in place of its products of voltages.
+
+    At the very ends of what is reachable a strict target leaves no freedom, its multiplier no bound, and an
+    interior-point method no interior. So the solver gets a price of missing it that nothing is worth, an exact penalty
+    that bounds the multiplier, and a target that is missed all the same is an error.
 
     Attributes:
         blocks: Groups of parameters: ``water``, ``target`` if there are targets, ``load`` and ``reactive_load``.
     """
 
-    def __init__(self, case: HydrothermalCase, relaxation: ConicForm, stages: int):
-        self._case, self._relaxation, self._stages = case, relaxation, stages
+    def __init__(
+        self,
+        case: HydrothermalCase,
+        stages: int,
+        targets: str | None,
+        penalty: float | None,
+        future: Sequence[float] | None,
+    ):
+        self._case, self._stages, self._strict = case, stages, targets == "strict"
+        if self._strict:
+            targets, penalty = "penalised", _DEARER * _worth_of_water(case)
+        self._relaxation = stage_form(case, "soc", targets=targets, penalty=penalty, future=future)
         self._cuts: list[tuple[float, Array, int]] = []
-        self._program: NonlinearProgram | None = NonlinearProgram(ac_form(case, relaxation, stages))
+        self._program: NonlinearProgram | None = NonlinearProgram(ac_form(case, self._relaxation, stages))
         self.blocks = self._program.blocks
 
     @property
@@ -80,7 +95,8 @@ class AcProgram:
 
     def solve(self, parameters: Array) -> Outcome:
         """See ``ParametricProgram.solve``."""
-        return self._made().solve(parameters)
+        outcome = self._made().solve(parameters)
+        return self._met(outcome) if self._strict else outcome
 
     def add_cut(self, intercept: float, slope: Array, column: int = 0) -> None:
         """Bound a future cost: future[column] >= intercept + slope . volume."""
@@ -96,11 +112,25 @@ class AcProgram:
         self._program = None
 
     def _made(self) -> NonlinearProgram:
-        # Building anew takes no longer than a solve or two, so that cuts are constants and every row is a cut.
+        # Building anew takes as long as two or three solves, so that cuts are constants and every row is a cut.
         if self._program is None:
             relaxation = _with_cuts(self._relaxation, self._cuts, self._case.deficit_cost)
             self._program = NonlinearProgram(ac_form(self._case, relaxation, self._stages))
         return self._program
+
+    def _met(self, outcome: Outcome) -> Outcome:
+        variables = dict(outcome.variables)
+        excess = variables.pop("above") - variables.pop("below")
+        missed = np.flatnonzero(np.abs(excess) > _MISSED)
+        if not len(missed):
+            return replace(outcome, variables=variables)
+        plants = self._case.plants.names
+        at = _stage_names(self._stages)
+        parts = [f"{plants[i % len(plants)]}{at[i // len(plants)]}, by {excess[i]:+.3g} hm3" for i in missed]
+        raise InfeasibleError(
+            f"strict targets cannot be met: the volume misses that of {'; '.join(parts)}. Give targets between what "
+            "water and limits allow, as rules with reachable targets do, or take targets='penalised'."
+        )
 
 
 @dataclass(frozen=True)
@@ -128,8 +158,10 @@ def ac_form(case: HydrothermalCase, relaxation: ConicForm, stages: int = 1) -> N
     products = _products(casadi, case, values["voltage"], values["angle"])
     flows = _flows(casadi, case, products)
 
-    # Rows of the relaxation, on the columns of the relaxation: A y - (water that the stage before leaves) - p.
-    kept = np.setdiff1d(np.arange(len(relaxation.row_lower)), np.concatenate([_of(relaxation.rows, n) for n in _REPLACED]))
+    # Rows of the relaxation: A y - (water that the stage before leaves) - p, y its columns. Those with products define
+    # flows, which are expressions here, or limit angles.
+    products_at = np.concatenate([_of(relaxation.columns, name) for name in _PRODUCTS[1:]])
+    kept = np.flatnonzero(np.diff(relaxation.matrix.tocsr()[:, products_at].indptr) == 0)
     y = casadi.vertcat(*((values | products | flows)[name] for name in relaxation.columns))
     water, volume = _of(relaxation.rows, "water"), _of(relaxation.columns, "volume")
     carried = sp.csr_matrix((np.ones(len(water)), (water, volume)), shape=relaxation.matrix.shape)
@@ -146,11 +178,11 @@ def ac_form(case: HydrothermalCase, relaxation: ConicForm, stages: int = 1) -> N
     rated = np.flatnonzero(np.isfinite(branches.rating))
     power = [flows[f"flow{end}"] ** 2 + flows[f"reactive_flow{end}"] ** 2 for end in ("", "_end")]
     difference = _times(casadi, _difference(case).T, values["angle"])
-    limit = branches.rating[rated] ** 2
+    limit, ratings = branches.rating[rated] ** 2, [f"rating of {branches.names[i]}" for i in rated]
     rows = [
         (linear, relaxation.row_lower[kept], relaxation.row_upper[kept], [relaxation.row_names[i] for i in kept]),
         (difference, branches.angle_min, branches.angle_max, [f"angle of {n}" for n in branches.names]),
-        *((p[rated.tolist(), :], np.full(len(rated), -np.inf), limit, [f"rating of {branches.names[i]}" for i in rated]) for p in power),
+        *((p[rated.tolist(), :], np.full(len(rated), -np.inf), limit, ratings) for p in power),
     ]
     expressions, lower, upper, names = zip(*rows, strict=True)
 
@@ -201,7 +233,9 @@ def _products(casadi: Any, case: HydrothermalCase, voltage: Any, angle: Any) -> 
     start, end = (_times(casadi, _at(case, buses).T, voltage) for buses in (case.branches.start, case.branches.end))
     difference = _times(casadi, _difference(case).T, angle)
     product = start * end
-    return dict(zip(_PRODUCTS, (voltage**2, product * casadi.cos(difference), product * casadi.sin(difference)), strict=True))
+    return dict(
+        zip(_PRODUCTS, (voltage**2, product * casadi.cos(difference), product * casadi.sin(difference)), strict=True)
+    )
 
 
 def _flows(casadi: Any, case: HydrothermalCase, products: dict[str, Any]) -> dict[str, Any]:
@@ -231,6 +265,13 @@ def _with_cuts(form: ConicForm, cuts: Sequence[tuple[float, Array, int]], unit: 
         row_upper=np.append(form.row_upper, np.full(len(cuts), np.inf)),
         row_names=(*form.row_names, *(f"cut {i + 1}" for i in range(len(cuts)))),
     )
+
+
+def _worth_of_water(case: HydrothermalCase) -> float:
+    """$ that a hm3 saves at most: it runs through all plants while load is shed."""
+    plants = case.plants
+    power = plants.production.sum() / (case.base * case.volume_per_flow)  # p.u. over the stage, per hm3
+    return case.deficit_cost * power + plants.spill_cost.sum() + plants.outflow_violation_cost.sum()
 
 
 def _of(groups: Mapping[str, Index], name: str) -> Array:

@@ -23,6 +23,9 @@ _HYDRO, _DEFICIT, _DEMAND = "#2b6cb0", "#c53030", "#1a202c"
 _FUELS = ("#fbd38d", "#ed8936", "#c05621", "#7b341e", "#4a2511")  # cheap to dear
 _BANDS = ((0.05, 0.95, 0.15), (0.25, 0.75, 0.25))  # from, to, opacity
 _MOST = 6  # plants that a figure shows
+_VISIBLE = 2e-3  # part of the demand that can be seen
+_FAR = 1.5  # times the lowest mean cost: what is further right would squeeze all others
+_BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
 P = ParamSpec("P")
 
 
@@ -60,7 +63,9 @@ def storage_fan(results: Dataset, *, against: Dataset | None = None, plants: Seq
         _fan(axes, stages, volume, _BLUE, results.attrs["policy"])
         if against is not None:
             other = np.vstack([against.initial_volume.sel(plant), against.volume.sel(plant)])
-            axes.plot(stages, np.median(other, axis=1), color=_RED, linewidth=1.2, label=against.attrs["policy"])
+            axes.plot(
+                stages, np.median(other, axis=1), color=_RED, linewidth=1.2, label=f"{against.attrs['policy']}, median"
+            )
         low, high = float(results.volume_min.sel(plant)), float(results.volume_max.sel(plant))
         for limit in (low, high):
             axes.axhline(limit, color=_DEMAND, linewidth=0.8, linestyle=(0, (4, 3)))
@@ -88,10 +93,9 @@ def generation_mix(results: Dataset) -> Figure:
     layers: dict[str, tuple[np.ndarray, str]] = {"hydro": (_mean(results.hydro), _HYDRO)}
     for (label, units), colour in zip(_groups(results), _FUELS, strict=False):
         layers[label] = (_mean(results.thermal.isel(unit=units)), colour)
-    deficit = _mean(results.deficit)
-    if deficit.max() > 1e-3:
+    deficit, demand = _mean(results.deficit), results.demand.sum("bus").values
+    if (deficit > _VISIBLE * demand).any():
         layers["not served"] = (deficit, _DEFICIT)
-    demand = results.demand.sum("bus").values
     # Each stage is a step of its own: nothing is known between two of them.
     edges = np.append(stages - 0.5, stages[-1] + 0.5)
     base = np.zeros(len(stages))
@@ -101,7 +105,7 @@ def generation_mix(results: Dataset) -> Figure:
     axes.stairs(demand, edges, baseline=None, color=_DEMAND, linewidth=1.4, label="demand")
     axes.set(xlabel=_clock(results), ylabel="mean power / MW", xlim=(edges[0], edges[-1]), ylim=(0, 1.08 * base.max()))
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.01, 0.5))
+    axes.legend(handles[::-1], labels[::-1], **_BESIDE)
     axes.set_title(results.attrs["title"], loc="left")
     return figure
 
@@ -119,12 +123,12 @@ def prices_and_water_values(results: Dataset, *, plants: Sequence[str] | None = 
     stages = results.stage.values
     weights = results.demand / results.demand.sum("bus")
     price = (results.price * weights).sum("bus").transpose("stage", "scenario").values
-    _fan(above, stages, price, _RED, "demand-weighted mean of the buses")
+    _fan(above, stages, price, _RED, "load-weighted mean of the buses")
     above.set(ylabel="price / ($/MWh)", title=results.attrs["title"])
     above.title.set_ha("left")
     above.title.set_x(0)
     above.set_ylim(*_room(np.quantile(price, [0.05, 0.95], axis=1)))
-    above.legend(loc="upper right")
+    above.legend(**_BESIDE)
     names = _largest_stores(results) if plants is None else list(plants)
     middles = []
     for colour, name in zip(COLOURS, names, strict=False):
@@ -136,7 +140,7 @@ def prices_and_water_values(results: Dataset, *, plants: Sequence[str] | None = 
     below.set(xlabel=_clock(results), ylabel="water value / ($/hm3)", xlim=(stages[0], stages[-1]))
     below.set_ylim(*_room(np.array(middles)))
     below.yaxis.set_major_formatter("{x:,.0f}")
-    below.legend(loc="upper right", ncols=2 if len(names) > 3 else 1)
+    below.legend(**_BESIDE, title="median, middle half")
     return figure
 
 
@@ -144,20 +148,28 @@ def prices_and_water_values(results: Dataset, *, plants: Sequence[str] | None = 
 def cost_distribution(results: Mapping[str, Dataset]) -> Figure:
     """Share of the scenarios that cost no more than so much, one curve a policy; a dot is the mean.
 
+    Policies that cost more than half again as much as the cheapest are only in the legend.
+
     Args:
         results: Of ``simulate``, by name.
     """
-    figure = _figure((5.6, 3.3))
+    figure = _figure((7.2, 3.3))
     axes = figure.subplots()
-    for colour, (name, dataset) in zip(_cycle(results), results.items(), strict=False):
-        cost = np.sort(dataset.cost.sum("stage").values)
+    costs = {name: np.sort(dataset.cost.sum("stage").values) for name, dataset in results.items()}
+    right = _FAR * min(cost.mean() for cost in costs.values())
+    for colour, (name, cost) in zip(_cycle(len(costs)), costs.items(), strict=True):
+        label = f"{name}, mean {cost.mean():,.0f}"
+        if cost.mean() > right:
+            axes.plot([], [], color=colour, label=f"{label} (not shown)")
+            continue
         share = np.arange(1, len(cost) + 1) / len(cost)
-        axes.step(cost, share, where="post", color=colour, linewidth=1.4, label=f"{name}, mean {cost.mean():,.0f}")
+        axes.step(cost, share, where="post", color=colour, linewidth=1.4, label=label)
         axes.plot(cost.mean(), (cost <= cost.mean()).mean(), "o", color=colour, markersize=5)
     axes.set(xlabel="operating cost of all stages / $", ylabel="share of scenarios", ylim=(0, 1.02))
+    axes.xaxis.set_major_locator(_locator(6))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_formatter(_percent())
-    axes.legend(loc="lower right")
+    axes.legend(**_BESIDE)
     return figure
 
 
@@ -174,13 +186,11 @@ def paired_comparison(comparison: Comparison) -> Figure:
     mean = next(row.cost for row in comparison.rows if row.name == comparison.reference)
     rng = np.random.default_rng(0)
     axes.axvline(0, color=_DEMAND, linewidth=0.9)
-    for place, (colour, row) in enumerate(zip(COLOURS, rows, strict=False)):
+    # The reference, first in other figures, has the first colour there.
+    for place, (colour, row) in enumerate(zip(_cycle(len(rows) + 1)[1:], rows, strict=True)):
         each = 100 * comparison.differences[row.name] / mean
-        axes.plot(each, place + rng.uniform(-0.22, 0.22, len(each)), ".", color=colour, alpha=0.3, markersize=4, mew=0)
-        axes.errorbar(
-            row.percent, place, xerr=row.percent_half, fmt="D", color="white", mec=colour, ecolor=colour, capsize=4,
-            markersize=6, mew=1.6, elinewidth=1.8,
-        )  # fmt: skip
+        axes.plot(each, place + rng.uniform(-0.22, 0.22, len(each)), ".", color=colour, alpha=0.35, markersize=5, mew=0)
+        axes.errorbar(row.percent, place, xerr=row.percent_half, fmt="o", color=colour, capsize=8, ms=4, elinewidth=2)
         text = f"{row.percent:+.2f} % ± {row.percent_half:.2f}, cheaper in {row.wins} of {row.scenarios}"
         axes.annotate(
             text, (1.02, place), xycoords=("axes fraction", "data"), va="center", color=colour, annotation_clip=False
@@ -191,8 +201,9 @@ def paired_comparison(comparison: Comparison) -> Figure:
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"cost less that of {comparison.reference}, % of its mean (points: scenarios; 95 % interval of the mean)")
-    axes.set_title(f"network {comparison.network}, {rows[0].scenarios} paired scenarios", loc="left")
+    axes.set_xlabel(f"cost less that of {comparison.reference}, % of its mean")
+    title = f"network {comparison.network}, {rows[0].scenarios} paired scenarios (points), mean with 95 % interval"
+    axes.set_title(title, loc="left")
     return figure
 
 
@@ -218,8 +229,7 @@ def training_curves(
         axes.plot(seconds, cost, color=colour, marker="o", markersize=3, linewidth=1.3, label=name)
     for line, (name, value) in zip(((0, (5, 2)), (0, (2, 2)), (0, (1, 1))), (references or {}).items(), strict=False):
         axes.axhline(value, color=_GREY, linewidth=1.1, linestyle=line, label=f"{name}, {value:,.0f}")
-    last = np.array([cost[-1] for _, cost in curves.values()])
-    floor = [last.min(), *(references or {}).values()]
+    floor = [*(references or {}).values()]
     if isinstance(bound, tuple):
         seconds, values = bound
         axes.plot(seconds, values, color=_DEMAND, linewidth=1.3, label=f"SDDP's lower bound, {max(values):,.0f}")
@@ -228,9 +238,11 @@ def training_curves(
         axes.axhline(bound, color=_DEMAND, linewidth=1.3, label=f"SDDP's lower bound, {bound:,.0f}")
         floor.append(bound)
     # Where the curves end is what matters; how bad an untrained rule is does not.
-    started = max(np.quantile(cost, 0.9) for _, cost in curves.values())
-    low, high = min(floor), max(started, *floor, last.max())
-    axes.set(xscale="log", xlabel="CPU time / s", ylabel=ylabel, ylim=(low - 0.06 * (high - low), high))
+    last = [cost[-1] for _, cost in curves.values()]
+    low, high = min(*last, *floor), max(*last, *floor)
+    started = max(max(cost) for _, cost in curves.values())
+    high = min(started, low + 3 * (high - low)) if high > low else started
+    axes.set(xscale="log", xlabel="CPU time / s", ylabel=ylabel, ylim=_room(np.array([low, high])))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.legend()
@@ -251,7 +263,7 @@ def sddp_convergence(history: Sequence[Iteration], *, estimate: Estimate | None 
     bound = np.array([record.bound for record in history])
     cost = np.array([record.cost for record in history])
     window = max(len(cost) // 10, 1)
-    left.plot(iterations, cost, ".", color=_RED, alpha=0.35, markersize=4, mew=0, label="cost of a forward pass")
+    left.plot(iterations, cost, ".", color=_RED, alpha=0.5, markersize=5, mew=0, label="cost of a forward pass")
     if len(cost) > 2 * window > 2:
         finite = np.where(np.isfinite(cost), cost, np.nanmean(cost))
         smooth = np.convolve(finite, np.ones(window) / window, "valid")
@@ -267,17 +279,17 @@ def sddp_convergence(history: Sequence[Iteration], *, estimate: Estimate | None 
     left.set(xlabel="iteration", ylabel="cost of all stages / $", xlim=(0, iterations[-1]))
     left.set_ylim(*_room(np.array([bottom, top]), 0.15))
     left.yaxis.set_major_formatter("{x:,.0f}")
-    left.legend(fontsize=8)
-    for axes in right:
-        assert estimate is not None
-        gap = 100 * (estimate.mean - bound) / estimate.mean
-        seconds = [record.seconds for record in history]
-        axes.semilogy(seconds, np.maximum(gap, 1e-3), color=_BLUE)
-        half = 100 * estimate.half_width / estimate.mean
-        axes.axhline(half, color=_GREEN, linestyle=":", label=f"interval of the simulated cost, ± {half:.2g} %")
-        axes.set(xlabel="CPU time / s", ylabel="gap of the bound / %")
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    if estimate is not None:
+        gap, half = (100 * x / estimate.mean for x in (estimate.mean - bound, estimate.half_width))
+        [axes] = right
+        axes.semilogy(
+            [record.seconds for record in history], np.maximum(gap, 1e-3), color=_BLUE, label="gap of the bound"
+        )
+        axes.axhline(half, color=_GREEN, linestyle=":", label=f"95 % interval of the simulated cost, ± {half:.2g} %")
+        axes.set(xlabel="CPU time / s", ylabel="% of the simulated cost")
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.legend(fontsize=8)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
@@ -304,13 +316,17 @@ def _largest_stores(results: Dataset) -> list[str]:
 
 
 def _groups(results: Dataset) -> list[tuple[str, list[int]]]:
-    """Thermal units by cost, in as many groups of about equal capacity as there are colours: label and indices."""
+    """Thermal units that run, by cost, in at most as many groups as there are colours: label and indices."""
     cost = results.thermal_cost.values
+    runs = results.thermal.mean("scenario").max("stage").values > _VISIBLE * results.demand.sum("bus").values.max()
+    # The others are in the group of their cost, too small to be seen.
     order = np.argsort(cost, kind="stable")
-    parts = np.array_split(order, min(len(order), len(_FUELS)))
+    edges = np.array_split(order[runs[order]], min(max(int(runs.sum()), 1), len(_FUELS)))
+    last = [order.tolist().index(part[-1]) for part in edges[:-1]]
     groups = []
-    for part in parts:
-        low, high = cost[part].min(), cost[part].max()
+    for part in np.split(order, [place + 1 for place in last]):
+        shown = cost[part][runs[part]] if runs[part].any() else cost[part]
+        low, high = shown.min(), shown.max()
         label = f"{low:.0f}" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
         groups.append((f"thermal, {label} $/MWh", part.tolist()))
     return groups
@@ -327,8 +343,8 @@ def _clock(results: Dataset) -> str:
     return {1: "hour", 24: "day", 168: "week", 720: "month", 730: "month"}.get(round(hours), f"stage of {hours:g} h")
 
 
-def _cycle(results: Mapping[str, Dataset]) -> Sequence[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(len(results))]
+def _cycle(number: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(number)]
 
 
 def _room(values: np.ndarray, share: float = 0.06) -> tuple[float, float]:

@@ -58,6 +58,7 @@ class Cone:
 
     matrix: sp.csr_matrix
     offset: Array
+    name: str = "a cone"
 
 
 @dataclass(frozen=True)

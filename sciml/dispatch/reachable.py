@@ -116,14 +116,14 @@ class ReachableTargets(nn.Module):
     plants for the water that h lacks, shared in proportion to what they can release: this finds a target whenever the
     plan has one. What it cannot promise: a stage in which all water of the cascade is too little for the minimum flow,
     which dry inflows after an emptied reservoir can bring about; then a target below the minimum volume is returned,
-    and the program says which plant is infeasible. Nor does it know the network: flow that the turbines must have, more
-    than load and lines can take, is infeasible as well.
+    and the program says which plant is infeasible. Nor does it know the network: where a minimum flow, or a target
+    below a link of turbined water alone, needs more generation than load and lines can take, the program is infeasible.
 
     Args:
         reservoirs: The plants.
 
     Reference:
-        The reachable set of a stage with unbounded spill; arXiv:2405.14973 has the penalised targets instead.
+        Strict targets of TS-DDR; arXiv:2405.14973 has the penalised ones.
     """
 
     floor: Tensor
@@ -143,6 +143,7 @@ class ReachableTargets(nn.Module):
         least, most = (r.volume_per_flow * np.array(flow) for flow in (r.flow_min, r.flow_max))
         spill_first = spill.any(1) & ~turbine.any(1)
         self._sweeps = _depth(turbine + spill)
+        self._splits = bool((turbine != spill).any())  # turbined and spilled water go different ways
         self._has_least = bool(least.any())
         self._has_floor = self._has_least or any(r.volume_min)
         self._constant("floor", r.volume_min)
@@ -183,6 +184,8 @@ class ReachableTargets(nn.Module):
 
     def _incoming(self, release: Volume) -> Volume:
         """Water that the plan brings to the plants, hm3."""
+        if not self._splits:
+            return release @ self.by_release
         turbined = torch.minimum(release, self.planned) @ self.by_turbine
         return torch.addmm(turbined, release, self.by_release)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,9 +17,9 @@ from sciml.dispatch.program import Array, ConicForm, Outcome
 from sciml.dispatch.programs import solver_for
 from sciml.errors import InfeasibleError, SolverError
 
-# What an interior point may be off, as a share of the value: ten times and more what it is asked for, at the first
-# attempt and at the loosest later one. Measured: see test_a_cut_of_an_interior_point_bounds_from_below.
-_ACCURACY, _LOOSE_ACCURACY = 1e-7, 1e-5
+# What value and multipliers of an interior point may be too high at any volume, as a share of the value: at the first
+# attempt, asked for 1e-10 and measured as 2e-10, and at later ones, asked for 1e-8 to 1e-6 and measured as 1e-7.
+_ACCURACY, _LOOSE_ACCURACY = 1e-8, 1e-5
 FAILED = "failed"
 
 
@@ -64,7 +63,7 @@ class RecoursePrograms:
         self._weights = weights
         self._cuts = list(cuts)
         self._last = stage_form(case, network)
-        self._form = stage_form(case, network, future=weights[0]) if len(weights) > 1 else self._last
+        self._form = stage_form(case, network, future=weights[0].tolist()) if len(weights) > 1 else self._last
         self._programs: dict[int, LinearProgram | ConicProgram] = {}
         plants = case.plants
         self._lower = np.where(plants.volume_violation_cost > 0, 0, plants.volume_min)
@@ -89,9 +88,8 @@ class RecoursePrograms:
             raise
         except SolverError:
             nothing = np.full(len(self._lower), np.nan)
-            return Outcome(
-                np.nan, np.full(len(parameters), np.nan), {"volume": nothing, "cost": np.full(1, np.nan)}, FAILED
-            )
+            variables = {"volume": nothing, "cost": np.full(1, np.nan)}
+            return Outcome(np.nan, np.full(len(parameters), np.nan), variables, FAILED)
         future = self._weights[stage] @ found.variables["future"] if len(self._weights[stage]) else 0.0
         share = 0.0
         if isinstance(program, ConicProgram):
@@ -122,17 +120,11 @@ class RecoursePrograms:
         return self._programs[stage]
 
     def _make(self, stage: int) -> LinearProgram | ConicProgram:
+        cuts = self._cuts[stage]
         if not len(self._weights[stage]):
-            program, volume = solver_for(self._last), self._case.plants.initial_volume
-        else:
-            cuts, volume = self._cuts[stage], self._cuts[stage].last_point
-            program = solver_for(with_cuts(self._weighted(stage), cuts.intercepts, cuts.slopes, cuts.columns))
-        if isinstance(program, LinearProgram):
-            # Its first solve gives the basis that the others start from: let it be at typical parameters, not at those
-            # that happen to come first.
-            with suppress(SolverError):
-                program.solve(self._typical(stage, volume))
-        return program
+            return solver_for(self._last, typical=self._typical(stage, cuts.last_point))
+        form = with_cuts(self._weighted(stage), cuts.intercepts, cuts.slopes, cuts.columns)
+        return solver_for(form, typical=self._typical(stage, cuts.last_point))
 
     def _weighted(self, stage: int) -> ConicForm:
         cost = self._form.cost.copy()
@@ -140,9 +132,10 @@ class RecoursePrograms:
         return replace(self._form, cost=cost)
 
     def _typical(self, stage: int, volume: Array) -> Array:
+        """Parameters from whose optimum all solves of a stage start."""
         case = self._case
         row = stage % len(case.inflows)
-        inflow = case.inflows[row] @ case.probabilities[row]
-        given = dict(zip(("load", "reactive_load"), case.load(stage), strict=True))
-        given["water"] = volume + case.volume_per_flow * inflow
+        load, reactive = case.load(stage)
+        water = volume + case.volume_per_flow * (case.inflows[row] @ case.probabilities[row])
+        given = {"water": water, "load": load, "reactive_load": reactive}
         return np.concatenate([given[name] for name in self._form.blocks])

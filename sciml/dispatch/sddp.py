@@ -1,13 +1,13 @@
 r"""Stochastic dual dynamic programming: the dispatch of a convex hydrothermal system by cuts.
 
-    Q_t(v, w) = min c . x + rho_{t+1}[Q_{t+1}(v', w')]   with the water v + K w at the start and v' at the end of stage t
+    Q_t(v, w) = min c . x + rho_{t+1}[Q_{t+1}(v', w')]    with water v + K w in stage t, and v' left at its end
 
-An iteration simulates paths with the cuts that there are (forward), and then, from the last stage to the first, solves a
-stage for all openings w at the volumes v of the paths, whose values and multipliers make a new cut of rho_t[Q_t](v)
+An iteration simulates paths with the cuts that there are (forward), and then, from the last stage to the first, solves
+a stage for all openings w at the volumes v of the paths, whose values and multipliers make a new cut of rho_t[Q_t](v)
 (backward). Openings of different stages are independent.
 
-Reference: Pereira, Pinto, Mathematical Programming 52 (1991); Shapiro, European Journal of Operational Research 209 (2011);
-Dowson, Kapelevich, SDDP.jl, INFORMS Journal on Computing 33 (2021).
+Reference: Pereira, Pinto, Mathematical Programming 52 (1991); Shapiro, European Journal of Operational Research 209
+(2011); Dowson, Kapelevich, SDDP.jl, INFORMS Journal on Computing 33 (2021).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,68 +24,18 @@ from typing import Any
 import numpy as np
 
 from sciml.dispatch.case import HydrothermalCase
+from sciml.dispatch.convergence import Estimate, Iteration, shown
 from sciml.dispatch.cuts import Cuts, read_cuts
 from sciml.dispatch.inflow_models import openings_to_inflows, sample_openings
 from sciml.dispatch.network import CONVEX
 from sciml.dispatch.pool import ProgramPool, Solutions
 from sciml.dispatch.program import Array
-from sciml.dispatch.progress import shown
 from sciml.dispatch.recourse import RecoursePrograms, StageCuts, stage_cuts
 from sciml.dispatch.risk import CVaR, Expectation, RiskMeasure
 from sciml.dispatch.simulate import loads, pack
-from sciml.errors import CheckpointError, ConfigError
+from sciml.errors import CheckpointError, ConfigError, ShapeError
 
 _NEWS = 1e-9  # a cut that is not higher than the others at its own point, by this share, is no news
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """What is recorded of an iteration.
-
-    Attributes:
-        iteration: 1, 2, ...
-        bound: Lower bound of the optimal (risk-adjusted) cost, $.
-        cost: Mean operating cost of the paths of the forward pass, $; NaN if none got to the end.
-        cuts: That there are, of all stages.
-        dropped: Cuts that were dropped in this iteration, since a solve failed.
-        seconds: CPU time of all processes since training began.
-    """
-
-    iteration: int
-    bound: float
-    cost: float
-    cuts: int
-    dropped: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Operating cost of simulated scenarios.
-
-    Attributes:
-        costs: (scenario,), $; without those whose solver failed.
-        failed: Number of those.
-    """
-
-    costs: Array
-    failed: int = 0
-
-    @property
-    def mean(self) -> float:
-        """Mean cost, $."""
-        return float(self.costs.mean())
-
-    @property
-    def half_width(self) -> float:
-        """Half the width of the 95 % interval of the mean, by Student's t, $."""
-        from scipy.stats import t
-
-        number = len(self.costs)
-        return float(t.ppf(0.975, number - 1) * self.costs.std(ddof=1) / np.sqrt(number))
-
-    def __str__(self) -> str:
-        return f"{self.mean:,.2f} ± {self.half_width:,.2f} (95 %, {len(self.costs)} scenarios)"
 
 
 class SDDP:
@@ -99,9 +49,11 @@ class SDDP:
         stages: T; nothing has value after the last.
         multi_cut: One cut for each opening of the next stage in place of their mean: fewer iterations, larger programs.
         risk: What is minimised in place of the mean: ``CVaR``, or your own ``RiskMeasure``.
-        paths: Paths of a forward pass. Good values: 1; with workers, as many as give each a few.
-        workers: Processes that solve; 0: this one.
-        cut_selection: Cuts that a stage's program gets at most, of each column; None: all. See ``Cuts.selected``.
+        paths: Paths of a forward pass. Good values: 1; with workers, 2 or 4 each.
+        workers: Processes that solve; 0: this one. They pay where a solve takes milliseconds, as with cones, or there
+            are several paths; a linear stage of some tens of buses takes less than the way to another process.
+        cut_selection: Cuts that a stage's program gets at most, of each column; None: all. Good values: 50 to 200. See
+            ``Cuts.selected``.
         seed: Of the sampler.
 
     Attributes:
@@ -163,7 +115,8 @@ class SDDP:
         Args:
             iterations: Stop after so many more.
             seconds: Stop after so much more CPU time, of all processes.
-            stall: Stop when the bound rose by less than this share in ``patience`` iterations. Good values: 1e-5 to 1e-4.
+            stall: Stop when the bound rose by less than this share in ``patience`` iterations. Good values: 1e-5 to
+                1e-4.
             patience: Iterations between two looks at ``stall`` and ``confident``.
             confident: Stop when the bound is within the 95 % interval of the cost of so many simulated scenarios.
             progress: Whether to show bound and cost on standard error, or what is called after each iteration.
@@ -189,7 +142,7 @@ class SDDP:
         try:
             with shown(progress, iterations) as show:
                 while not self.verdict:
-                    record = self._iterate(started)
+                    record = self._iterate(self._sampled, started)
                     show(record)
                     done = len(self.history) - first
                     if iterations is not None and done >= iterations:
@@ -200,6 +153,28 @@ class SDDP:
                         self.verdict = self._stalled(stall, patience) or self._confident(confident)
         except KeyboardInterrupt:
             self.verdict = "interrupted"
+        return self
+
+    def sweep(self, volumes: Array) -> SDDP:
+        """Add cuts at volumes of your choice to every stage, from the last to the first, without sampling.
+
+        With one or two reservoirs a grid of volumes is close to optimal in one sweep, where sampled paths keep to a few
+        volumes and the bound of many stages rises slowly.
+
+        Args:
+            volumes: hm3, (point, plant).
+
+        Returns:
+            Itself, with one more record, whose ``cost`` is NaN.
+
+        Raises:
+            ShapeError: the volumes are not (point, plant).
+        """
+        volumes, plants = np.asarray(volumes, dtype=float), len(self.case.plants.names)
+        if volumes.ndim != 2 or volumes.shape[1] != plants:
+            raise ShapeError(f"volumes of shape {volumes.shape} came; (point, plant) = (n, {plants}) is expected.")
+        begin = self.history[-1].seconds if self.history else 0.0
+        self._iterate(lambda: (np.full(1, np.nan), [volumes] * self.stages), self._cpu_seconds() - begin)
         return self
 
     def estimate(self, scenarios: int = 500, *, seed: int = 1) -> Estimate:
@@ -280,11 +255,14 @@ class SDDP:
             self._pool.close()
         self._pool = None
 
-    def _iterate(self, started: float) -> Iteration:
+    def _sampled(self) -> tuple[Array, list[Array]]:
+        return self._forward(sample_openings(self.case, self.paths, self.stages, self._rng))
+
+    def _iterate(self, forward: Callable[[], tuple[Array, list[Array]]], started: float) -> Iteration:
         """One iteration, whole or not at all."""
         sampler, counts = self._rng.bit_generator.state, self.cuts.counts
         try:
-            costs, volumes = self._forward(sample_openings(self.case, self.paths, self.stages, self._rng))
+            costs, volumes = forward()
             dropped = sum(self._add_cuts(stage, volumes[stage]) for stage in reversed(range(self.stages - 1)))
             record = Iteration(
                 iteration=len(self.history) + 1,
@@ -332,13 +310,13 @@ class SDDP:
         before = self.cuts.columns_value(stage, points).ravel()
         points = np.repeat(points, values.shape[1], axis=0)
         values, slopes = values.ravel(), slopes.reshape(points.shape)
-        sound = np.isfinite(values)
-        kept = sound & (values > before + _NEWS * np.maximum(1, np.abs(before)))
+        dropped = int(np.isnan(values).sum())
+        kept = values > before + _NEWS * np.maximum(1, np.abs(before))  # NaN, of a failed solve, is not
         if kept.any():
             values, slopes, points = values[kept], slopes[kept], points[kept]
             self.cuts.append(stage, values - (slopes * points).sum(1), slopes, columns[kept], points)
             self._programs().call("use", stage, self._stage_cuts(stage))
-        return int((~sound).sum())
+        return dropped
 
     def _openings(self, stage: int, volumes: Array) -> tuple[Array, Array]:
         """Values (point, opening) and their slopes (point, opening, plant) at volumes (point, plant)."""
@@ -390,7 +368,8 @@ class SDDP:
         if scenarios is None:
             return ""
         cost = self.estimate(scenarios, seed=len(self.history))
-        return f"the bound is within the interval of the cost, {cost}" if self.bound >= cost.mean - cost.half_width else ""
+        within = self.bound >= cost.mean - cost.half_width
+        return f"the bound is within the interval of the cost, {cost}" if within else ""
 
 
 def _check(
@@ -398,8 +377,8 @@ def _check(
 ) -> None:
     if network not in CONVEX:
         raise ConfigError(
-            f"network={network!r} came to SDDP; one of {', '.join(CONVEX)} is expected. Cuts of a nonconvex program bound "
-            "nothing: train on 'soc', and judge on 'ac' by simulate."
+            f"network={network!r} came to SDDP; one of {', '.join(CONVEX)} is expected. Cuts of a nonconvex program "
+            "bound nothing: train on 'soc', and judge on 'ac' by simulate."
         )
     if stages < 1 or paths < 1:
         raise ConfigError(f"stages={stages} and paths={paths} came; 1 or more is expected.")

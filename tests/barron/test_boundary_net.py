@@ -6,6 +6,7 @@ import torch
 import sciml
 from sciml.barron.boundary import check_boundary_values
 from sciml.barron.boundary_net import BoundaryNet
+from sciml.barron.jet import AutogradJet
 from sciml.barron.problems import cubic
 from sciml.barron.ridge import RidgeNet
 from sciml.errors import CheckpointError, ConfigError, ShapeError
@@ -28,6 +29,20 @@ def test_boundary_conditions_are_exact_on_any_box(boundary, activation, hidden):
     box = (0.3, 1.0, 7.0)
     net = random_net(boundary, activation=activation, hidden=hidden, box=box)
     check_boundary_values(cubic(3, boundary=boundary, box=box), net, generator=seeded())
+
+
+@pytest.mark.parametrize("activation", ["cos", "tanh"])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_derivatives_in_closed_form_are_those_of_autograd(boundary, activation):
+    box = (0.3, 1.0, 7.0)
+    net = random_net(boundary, activation=activation, box=box)
+    x = random_points(20) * torch.tensor(box)
+    closed, auto = net.jet(x), AutogradJet(x, net)
+    # Rounding of second derivatives, which are of order 1000 along the short side.
+    for name in ("value", "gradient", "laplacian"):
+        torch.testing.assert_close(getattr(closed, name), getattr(auto, name), rtol=1e-12, atol=1e-9)
+    for axis in range(3):
+        torch.testing.assert_close(closed.hessian_column(axis), auto.hessian_column(axis), rtol=1e-12, atol=1e-9)
 
 
 def test_values_are_those_of_the_formula():

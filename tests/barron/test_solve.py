@@ -14,7 +14,7 @@ def test_a_smooth_problem_is_solved_to_the_tolerance_with_a_certificate():
     solution = solve(cubic(2, source=lambda x: 50 * (math.pi * x).sin().prod(1)), tol=1e-6)
     assert solution.converged
     assert solution.certificate.relative <= 1e-6
-    assert solution.history[-1].modes == len(solution.network)
+    assert solution.history[-1].modes >= len(solution.network)
     x = torch.rand(5, 2, generator=seeded(), dtype=torch.float64)
     assert torch.equal(solution(x), solution.network(x))
     assert str(solution).startswith("cubic in dimension 2: converged. H1 error at most")

@@ -147,12 +147,12 @@ def plant(number, **values):
 
 
 WRONG = {
-    "unknown plant": (plant(1, downstream_turn=[7]), "downstream_turn of plant 1 names plant 7, which hydro.json does not"),
+    "unknown plant": (plant(1, downstream_turn=[7]), "downstream_turn of plant 1 names plant 7, which hydro.json"),
     "circle": (plant(2, downstream_spill=[1]), "water flows in a circle among the plants plant 1, LOWER"),
     "into itself": (plant(2, downstream_turn=[2]), "in a circle among the plants LOWER, or to one from itself"),
     "negative volume": (plant(2, min_volume=-1.0), "the smallest volume of LOWER, -1, is negative"),
     "too full": (plant(2, initial_volume=6.0), "initial volume of LOWER, 6 hm3, is above its largest volume, 5 hm3"),
-    "too empty": (plant(2, initial_volume=0.5), "initial volume of LOWER, 0.5 hm3, is below its smallest volume, 1 hm3"),
+    "too empty": (plant(2, initial_volume=0.5), "volume of LOWER, 0.5 hm3, is below its smallest volume, 1 hm3"),
     "volumes crossed": (plant(1, min_volume=60.0), "the smallest volume of plant 1, 60, is above its largest, 50"),
     "NaN volume": (plant(1, max_volume=math.nan), r"volume_max of plant 1 \(plants\) is not a number"),
     "no key": (lambda files: files.plant(2).pop("max_turn"), "LOWER has no 'max_turn'; it has index, index_grid"),
@@ -161,22 +161,22 @@ WRONG = {
     "one generator for two": (plant(2, index_grid=3), "LOWER feeds generator 3, as another plant does"),
     "same index": (plant(2, index=1), "hydro.json gives plants the same index: 1, 1 came"),
     "no production": (plant(2, production_factor=0), "the production factor of LOWER is not positive"),
-    "flow above turbine": (plant(2, min_turn=61.0, max_turn=70.0), "turbine flow of LOWER, 61 m3/s, is above what its turb"),
+    "flow above turbine": (plant(2, min_turn=61.0, max_turn=70.0), "flow of LOWER, 61 m3/s, is above what its turb"),
     "NaN inflow": (set_value(["inflows"], (1, 3), math.nan), "inflow of LOWER in row 2, opening 2, is not a number"),
     "negative inflow": (set_value(["inflows"], (2, 0), -4.0), "inflow of plant 1 in row 3, opening 1, is negative"),
     "columns": (lambda f: setattr(f, "inflows", f.inflows[:, :3]), "has 3 columns, which 2 plants do not divide"),
     "probabilities": (set_value(["probabilities"], 1, [0.2, 0.2]), "the probabilities of row 2 sum to 0.4"),
-    "negative probability": (set_value(["probabilities"], 1, [-0.5, 1.5]), "probabilities of row 2 are negative in part"),
-    "few probabilities": (lambda f: setattr(f, "probabilities", f.probabilities[:2]), "has 2 rows and 2 columns; 3 rows"),
+    "negative probability": (set_value(["probabilities"], 1, [-0.5, 1.5]), "of row 2 are negative in part"),
+    "few probabilities": (lambda f: setattr(f, "probabilities", f.probabilities[:2]), "has 2 rows and 2 columns"),
     "demand": (lambda f: setattr(f, "demand", np.ones((2, 4))), r"has 4 columns; one a load \(2\) or one a bus \(3\)"),
     "NaN demand": (set_value(["demand"], (1, 0), math.nan), "the demand of bus 20 in row 2 is not a number"),
-    "missing bus": (set_value(["network", "load", "2"], "load_bus", 99), r"load 2 is at bus 99 \(load_bus\), which the net"),
-    "branch to nowhere": (set_value(["network", "branch", "3"], "t_bus", 99), r"branch 3 is at bus 99 \(t_bus\), which"),
+    "missing bus": (set_value(["network", "load", "2"], "load_bus", 99), r"load 2 is at bus 99 \(load_bus\)"),
+    "branch to nowhere": (set_value(["network", "branch", "3"], "t_bus", 99), r"branch 3 is at bus 99 \(t_bus\)"),
     "unit nowhere": (set_value(["network", "gen", "2"], "gen_bus", 99), r"unit 2 is at bus 99 \(gen_bus\), which"),
-    "no reference": (set_value(["network", "bus", "1"], "bus_type", 2), "0 buses are of type 3, the reference of all angles"),
+    "no reference": (set_value(["network", "bus", "1"], "bus_type", 2), "0 buses are of type 3, the reference"),
     "two references": (set_value(["network", "bus", "2"], "bus_type", 3), r"2 buses \(NORTH, bus 20\) are of type 3"),
-    "limits of power": (set_value(["network", "gen", "2"], "pmin", 0.7), "smallest power of unit 2, 0.7, is above its largest"),
-    "quadratic": (set_value(["network", "gen", "2"], "cost", [3, 1, 0]), r"cost of unit 2 is not linear \(coefficients"),
+    "limits of power": (set_value(["network", "gen", "2"], "pmin", 0.7), "power of unit 2, 0.7, is above its l"),
+    "quadratic": (set_value(["network", "gen", "2"], "cost", [3, 1, 0]), "cost of unit 2 is not linear"),
     "piecewise": (set_value(["network", "gen", "1"], "model", 1), "cost of unit 1 is piecewise linear"),
     "no impedance": (
         lambda f: f.network["branch"]["1"].update(br_r=0, br_x=0),
@@ -209,8 +209,8 @@ def test_an_island_is_named(files):
 
 
 def test_a_smallest_flow_that_the_driest_opening_cannot_give_is_refused_only_if_that_is_certain(files):
-    # K = 0.6048 hm3 per m3/s. LOWER holds 1 hm3 above its smallest volume and gets 5 m3/s in the driest opening; plant 1
-    # can send it at most its 20 hm3 and 20 m3/s, which is more than enough.
+    # K = 0.6048 hm3 per m3/s. LOWER holds 1 hm3 above its smallest volume and gets 5 m3/s in the driest opening; plant
+    # 1 can send it at most its 20 hm3 and 20 m3/s, which is more than enough.
     files.plant(2)["min_turn"] = 30.0
     assert read(files.write()).plants.turbine_min[1] == 30
     # By its turbine alone plant 1 passes 40 m3/s: with 5 m3/s and 1 hm3 that makes 46.65 m3/s.
@@ -230,7 +230,7 @@ def test_a_smallest_flow_that_the_driest_opening_cannot_give_is_refused_only_if_
 
 
 def test_missing_files_say_what_a_case_is_and_where_to_get_one(files, tmp_path):
-    with pytest.raises(LayoutError, match=r"nowhere is not a folder\. A case is a folder with PowerModels\.json or one MAT"):
+    with pytest.raises(LayoutError, match=r"nowhere is not a folder\. A case is a folder with PowerModels"):
         read(tmp_path / "nowhere")
     folder = files.write()
     (folder / "PowerModels.json").unlink()
@@ -278,7 +278,6 @@ def test_a_comma_at_the_end_of_every_line_is_no_column(files):
         ("mpc.gencost", "mpc.costs", "has no mpc.gencost"),
         ("10 20 0.01 0.1 0.04", "10 20 x 0.1 0.04", "mpc.branch in .*: could not convert string to float: 'x'"),
         ("100 1 60 0 0 0;", "100;", "row 4 of mpc.gen in .* has 7 columns; at least 10"),
-        ("\t2 0 0 2 1 0 0;\n\t", "", None),
         ("\t2 0 0 2 0.1 0 0;\n\t2 0 0 2 1 0 0;\n", "", "mpc.gencost in .* has 3 rows; one a unit, 5"),
         ("2 0 0 3 0 50 7", "2 0 0 3 1 50 7", "cost of unit 2 is not linear"),
         ("2 0 0 2 20 0 0", "1 0 0 2 0 0 9 9", "cost of unit 1 is piecewise linear"),
@@ -288,8 +287,6 @@ def test_a_wrong_matpower_file_is_named(files, old, new, message):
     folder = files.write()
     (folder / "PowerModels.json").unlink()
     (folder / "network.m").write_text(MATPOWER.replace(old, new))
-    if message is None:
-        return
     with pytest.raises((DataError, LayoutError), match=message):
         read(folder)
 
@@ -327,4 +324,6 @@ def test_the_four_systems_of_brazil_are_read(hydro_cases):
     assert case.demand.shape == (84, 5)
     # Limits between the systems, trans.csv: 3850, 500, 2000, 1980 and 1574.4 MW.
     np.testing.assert_allclose(case.branches.rating, [38.5, 5, 20, 19.8, 15.744])
-    assert json.loads((hydro_cases / "brasil_4" / "PowerModels.json").read_text())["load"]["1"]["pd"] == case.demand[0, 0]
+    assert (
+        json.loads((hydro_cases / "brasil_4" / "PowerModels.json").read_text())["load"]["1"]["pd"] == case.demand[0, 0]
+    )

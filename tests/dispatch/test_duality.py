@@ -46,7 +46,7 @@ def inflows(case, batch=3):
 
 
 def targets_within_reach(case, w):
-    """Each plant keeps 60 % of what it has and gets by nature, if that fits; the rest goes on downstream, or is spilled."""
+    """Each plant keeps 60 % of what it has and gets by nature, if that fits; the rest goes on downstream."""
     volume, targets = torch.tensor(case.plants.initial_volume), []
     for stage in range(STAGES):
         held = 0.6 * (volume + case.volume_per_flow * w[:, stage])

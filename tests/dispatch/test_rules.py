@@ -1,5 +1,7 @@
 """Decision rules: stage by stage as all at once, blind to the future, saved and loaded, any network."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -98,8 +100,16 @@ def test_a_linear_rule_is_affine_in_its_features(case):
 def test_season_and_horizon_matter(case):
     some, w = rule(case, "mlp", targets="penalised", gain=1), inflows(case)[:, 0]
     volume = torch.rand(4, 4, dtype=torch.float64)
-    first, last = (some.step(stage, w, volume, None)[0] for stage in (0, STAGES - 1))
-    assert not torch.isclose(first, last).any()
+    for other in ({"season": 7}, {"stages": 2 * STAGES}):
+        changed = TargetRule(replace(some.config, **other))
+        changed.load_state_dict(some.state_dict())
+        first, second = (each.step(3, w, volume, None)[0] for each in (some, changed))
+        assert not torch.isclose(first, second).any()
+    # A year later it is the same season.
+    later = TargetRule(replace(some.config, stages=10**9))
+    later.load_state_dict(some.state_dict())
+    first, second = (later.step(stage, w, volume, None)[0] for stage in (3, 3 + 52))
+    torch.testing.assert_close(first, second, rtol=1e-6, atol=0)  # 52 of 1e9 stages is what the horizon has lost
 
 
 def test_the_first_targets_are_about_half_of_what_can_be_kept(case):

@@ -27,7 +27,7 @@ class LeastNorm:
         if parameters[0] == 1313:
             os._exit(1)
         if parameters[0] == 1414:
-            raise Unreadable("no", "way")
+            raise UnreadableError("no", "way")
         multipliers = np.linalg.solve(self.matrix @ self.matrix.T, parameters)
         value = parameters @ multipliers / 2 + self.shift
         return Outcome(value, multipliers, {"x": self.matrix.T @ multipliers, "worker": np.array([os.getpid()])})
@@ -40,7 +40,7 @@ class LeastNorm:
         return os.environ.get(name)
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """Cannot be unpickled: its arguments are not what its constructor takes."""
 
     def __init__(self, a, b):

@@ -36,8 +36,10 @@ def train(folder, *arguments, full_error=False, data_dir=None):
         environment["HYDRA_FULL_ERROR"] = "1"
     if not any(a.startswith("experiment=") for a in arguments):
         arguments = ("experiment=poseidon/ns_pwc_nano", *arguments)
+    if not any(a.startswith("debug=") for a in arguments):
+        arguments = ("debug=fast", *arguments)
     flags, settings = [a for a in arguments if a.startswith("-")], [a for a in arguments if not a.startswith("-")]
-    command = [sys.executable, str(ROOT / "train.py"), *flags, "debug=fast", "trainer.accelerator=cpu", *settings]
+    command = [sys.executable, str(ROOT / "train.py"), *flags, "trainer.accelerator=cpu", *settings]
     command += [f"data_dir={data_dir}"] if data_dir else []
     done = subprocess.run(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300

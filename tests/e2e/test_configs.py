@@ -34,7 +34,7 @@ def compose(*overrides):
 def test_every_option_composes_and_instantiates(group, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     many = option in ("mixture", "pretraining") or "pretrain_nano" in option  # whose files have names of their own
-    path = [] if many or option.startswith(("elliptic", "barron/")) else ["data.path=file.nc"]
+    path = [] if many or option.startswith(("elliptic", "barron/", "inflows", "dispatch")) else ["data.path=file.nc"]
     data = ["experiment=ssm/listops_small"] if option == "fast_sequences" else []
     config = compose(f"{group}={option}", *data, *path, "trainer.accelerator=cpu")
     if option in ("ddp", "fsdp"):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.validation
     ("solution", "tol", "modes"),
     [
         (PoissonProduct(2), 1e-9, 600),
-        (PoissonProduct(5), 3e-4, 6000),
+        (PoissonProduct(5), 1e-4, 12_000),
         (ExponentialOfWaves(5), 3e-4, 6000),
         (ExponentialOfWaves(10), 1e-2, 12_000),
     ],

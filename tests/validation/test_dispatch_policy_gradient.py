@@ -1,4 +1,4 @@
-"""Multipliers, sent back through the rule and its bounds, are the whole gradient of the cost with respect to the rule."""
+"""Multipliers, sent back through a rule and its bounds, are the whole gradient of the cost in the rule's weights."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,9 @@ def test_the_gradient_is_that_of_finite_differences_over_the_whole_horizon(kind,
 def test_stages_alone_give_the_same_gradient():
     case, rule, inflows = setting("mlp")
     horizon, stages = HorizonCost(case, "dc", STAGES), StageCost(case, "dc", STAGES)
-    torch.testing.assert_close(gradient(rule, stages, inflows), gradient(rule, horizon, inflows), rtol=CLOSE, atol=CLOSE)
+    torch.testing.assert_close(
+        gradient(rule, stages, inflows), gradient(rule, horizon, inflows), rtol=CLOSE, atol=CLOSE
+    )
 
 
 def test_bounds_taken_as_constants_give_another_gradient(record_property):
