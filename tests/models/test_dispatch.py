@@ -158,7 +158,8 @@ def test_the_report_names_costs_bound_and_feasibility(tested, tmp_path):
     report = Report("dispatch", model.headline(), tmp_path)
     model.describe(report)
     page = report.write(tmp_path / "report.html").read_text()
-    for expected in ("against SDDP", "against TS-LDR", "lower bound", "all inflows known", "hold", "time of one decision"):
+    promised = ("against SDDP", "against TS-LDR", "lower bound", "all inflows known", "hold", "time of one decision")
+    for expected in promised:
         assert expected in page, expected
     for name in ("storage", "generation", "prices", "costs", "paired", "training", "sddp"):
         assert (tmp_path / f"{name}.png").stat().st_size > 0, name
