@@ -41,7 +41,7 @@ def optimal_value(
         InfeasibleError, SolverError: a scenario has no solution, or none was found; the message names it.
 
     Reference:
-        arXiv:2405.14973, section 3.
+        arXiv:2405.14973.
     """
     return _OptimalValue.apply(parameters, programs)  # type: ignore[return-value]
 

@@ -90,7 +90,7 @@ class TargetPolicy:
         name: In tables and figures.
 
     Reference:
-        arXiv:2405.14973, section 3.
+        arXiv:2405.14973.
     """
 
     stationary = True

@@ -125,7 +125,7 @@ class TargetRule(nn.Module):
         >>> targets = rule(inflows)
 
     Reference:
-        arXiv:2405.14973, sections 3 and 4 (TS-DDR; TS-LDR is ``linear``).
+        arXiv:2405.14973 (TS-DDR; TS-LDR is ``linear``).
     """
 
     inflow_mean: Tensor
