@@ -4,7 +4,6 @@ import json
 import math
 from dataclasses import replace
 
-import lightning as L
 import pytest
 import torch
 
@@ -15,6 +14,7 @@ from models.barron_ritz import RitzSolving
 from models.callbacks import StopOnErrorBound
 from sciml.errors import ConfigError
 from sciml.report import Report
+from tests.models.trainers import quiet_trainer
 
 FLOW = {"tol": 1e-8, "points": 2**10, "certify_points": 2**10}
 RITZ = {"hidden": [40], "certify_points": 2**8}
@@ -27,18 +27,7 @@ def data(**settings):
 
 
 def trainer(folder, *, steps=60, **settings):
-    return L.Trainer(
-        max_steps=steps,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
-        **{"limit_val_batches": 0, **settings},
-    )
+    return quiet_trainer(folder, steps=steps, num_sanity_val_steps=0, **{"limit_val_batches": 0, **settings})
 
 
 def solved(folder, model=None, source=None, **settings):

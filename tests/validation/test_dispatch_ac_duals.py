@@ -1,14 +1,10 @@
 """Multipliers of the AC network are derivatives of its optimal value: three to four digits of finite differences."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from sciml.dispatch.cascade import cascade_case
-from sciml.dispatch.case import HydrothermalCase
 from sciml.dispatch.nonlinear import ac_program
+from tests.dispatch.public_cases import CASES
 
 pytestmark = pytest.mark.validation
 
@@ -16,14 +12,6 @@ FIRST = 20  # a stage between the seasons
 STEPS = {"water": 1e-2, "target": 1e-2, "load": 1e-3, "reactive_load": 1e-3}  # hm3, p.u.
 # Multipliers and differences both err: the barrier leaves 1e-8 of the scale, and the value's curvature times the step.
 DIGITS = 5e-4
-
-
-def cases():
-    yield "cascade", cascade_case
-    folder = os.environ.get("SCIML_HYDRO_CASES")
-    if folder:
-        bolivia = Path(folder) / "bolivia"
-        yield "bolivia", lambda: HydrothermalCase.read(bolivia, stage_hours=168, load_scale=0.6, initial_volume=0)
 
 
 def setting(case, stages, program, rng):
@@ -43,8 +31,8 @@ def setting(case, stages, program, rng):
 
 
 @pytest.mark.parametrize(("stages", "targets"), [(1, "strict"), (1, None), (4, "strict"), (4, "penalised")])
-@pytest.mark.parametrize(("name", "make"), cases(), ids=[name for name, _ in cases()])
-def test_multipliers_are_finite_differences(name, make, stages, targets):
+@pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
+def test_multipliers_are_finite_differences(make, stages, targets):
     case, rng = make(), np.random.default_rng(0)
     program = ac_program(case, stages=stages, targets=targets)
     p = setting(case, stages, program, rng)

@@ -1,14 +1,11 @@
 """The numbers that HydroPowerModels.jl publishes for its case3, and its cone network under many cuts."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from sciml.dispatch.case import HydrothermalCase
 from sciml.dispatch.network import stage_form
 from sciml.dispatch.programs import make_horizon_program, solver_for
+from tests.dispatch.public_cases import public_case
 
 pytestmark = pytest.mark.validation
 
@@ -16,10 +13,7 @@ STAGES = 12
 
 
 def read(name):
-    folder = os.environ.get("SCIML_HYDRO_CASES")
-    if not folder:
-        pytest.skip("SCIML_HYDRO_CASES names no folder of public cases (bolivia, case3, brasil_4)")
-    return HydrothermalCase.read(Path(folder) / name, stage_hours=1)
+    return public_case(name, stage_hours=1)
 
 
 def solved(name):

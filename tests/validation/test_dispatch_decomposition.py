@@ -1,28 +1,19 @@
 """Strict targets make the horizon fall apart: costs of the stages sum to the whole, and multipliers do too."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from sciml.dispatch.cascade import cascade_case
-from sciml.dispatch.case import HydrothermalCase
 from sciml.dispatch.programs import make_horizon_program, make_stage_program
+from tests.dispatch.public_cases import CASES
 
 pytestmark = pytest.mark.validation
 
 STAGES, PATHS = 24, 5
 
 
-@pytest.fixture(params=["cascade", "bolivia"])
+@pytest.fixture(params=CASES)
 def case(request):
-    if request.param == "cascade":
-        return cascade_case()
-    folder = os.environ.get("SCIML_HYDRO_CASES")
-    if not folder:
-        pytest.skip("SCIML_HYDRO_CASES names no folder of public cases (bolivia, case3, brasil_4)")
-    return HydrothermalCase.read(Path(folder) / "bolivia", stage_hours=168, load_scale=0.6, initial_volume=0)
+    return CASES[request.param]()
 
 
 def test_stages_sum_to_the_horizon(case):

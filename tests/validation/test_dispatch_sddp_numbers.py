@@ -1,13 +1,10 @@
 """SDDP reaches the bounds that are published for case3, and those measured for Bolivia."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from sciml.dispatch.case import HydrothermalCase
 from sciml.dispatch.sddp import SDDP
+from tests.dispatch.public_cases import bolivia, public_case
 
 pytestmark = pytest.mark.validation
 
@@ -15,16 +12,9 @@ pytestmark = pytest.mark.validation
 PUBLISHED = 10
 
 
-def read(name, **settings):
-    folder = os.environ.get("SCIML_HYDRO_CASES")
-    if not folder:
-        pytest.skip("SCIML_HYDRO_CASES names no folder of public cases (bolivia, case3, brasil_4)")
-    return HydrothermalCase.read(Path(folder) / name, **settings)
-
-
 @pytest.fixture(scope="module")
 def case3():
-    return read("case3", stage_hours=1)
+    return public_case("case3", stage_hours=1)
 
 
 def grid(case, points):
@@ -54,7 +44,7 @@ def test_case3_of_60_stages_reaches_its_published_bound_from_a_sweep_over_volume
 
 
 def test_bolivia_of_24_stages_is_solved_in_30_iterations():
-    case = read("bolivia", stage_hours=168, load_scale=0.6, initial_volume=0)
+    case = bolivia()
     sddp = SDDP(case, "dc", 24).train(30, progress=False)
     # A prototype had 52,145 after 30 iterations on other paths, and 52,324 after 300; four seeds here spread by 0.1 %.
     assert sddp.bound == pytest.approx(52_145, rel=3e-3)

@@ -1,18 +1,15 @@
 """Every simulated stage obeys physics in every network, strict targets are met, and nobody beats perfect foresight."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from sciml.dispatch.cascade import cascade_case
-from sciml.dispatch.case import HydrothermalCase
 from sciml.dispatch.feasibility import feasibility
 from sciml.dispatch.foresight import perfect_foresight
 from sciml.dispatch.policies import CutPolicy, Myopic, TargetPolicy
 from sciml.dispatch.sddp import SDDP
 from sciml.dispatch.simulate import simulate
+from tests.dispatch.public_cases import CASES
 from tests.dispatch.runs import inflows, rule, transformed
 
 pytestmark = pytest.mark.validation
@@ -24,13 +21,7 @@ STAGES = 8
 @pytest.fixture(scope="module", params=["cascade", "transformed", "bolivia"])
 def system(request):
     """A case, and policies on it: cuts of a few iterations are enough to be followed."""
-    if request.param == "bolivia":
-        folder = os.environ.get("SCIML_HYDRO_CASES")
-        if not folder:
-            pytest.skip("SCIML_HYDRO_CASES names no folder of public cases")
-        case = HydrothermalCase.read(Path(folder) / "bolivia", stage_hours=168, load_scale=0.6, initial_volume=0)
-    else:
-        case = cascade_case() if request.param == "cascade" else transformed(cascade_case())
+    case = transformed(cascade_case()) if request.param == "transformed" else CASES[request.param]()
     sddp = SDDP(case, "dc", STAGES).train(8, progress=False)
     policies = (Myopic(case), TargetPolicy(rule(case, stages=STAGES), case), CutPolicy(sddp.cuts, case))
     return case, policies, inflows(case, scenarios=4, stages=STAGES, seed=11)

@@ -1,31 +1,20 @@
 """The cone relaxation bounds the AC network from below, whose local optimum is that of every start."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sciml.dispatch.cascade import cascade_case
-from sciml.dispatch.case import HydrothermalCase
 from sciml.dispatch.ipopt import NonlinearProgram
 from sciml.dispatch.network import stage_form
 from sciml.dispatch.nonlinear import ac_form
 from sciml.dispatch.programs import make_horizon_program
+from tests.dispatch.public_cases import CASES
 
 pytestmark = pytest.mark.validation
 
 # Both solvers are asked for 1e-8 or 1e-9 of scaled optimality.
 SOLVED = 1e-6
-
-
-def cases():
-    yield "cascade", cascade_case
-    folder = os.environ.get("SCIML_HYDRO_CASES")
-    if folder:
-        bolivia = Path(folder) / "bolivia"
-        yield "bolivia", lambda: HydrothermalCase.read(bolivia, stage_hours=168, load_scale=0.6, initial_volume=0)
 
 
 def parameters(case, program, stages, rng, first=0):
@@ -39,9 +28,9 @@ def parameters(case, program, stages, rng, first=0):
     return np.concatenate([given[name].ravel() for name in program.blocks])
 
 
-@pytest.mark.parametrize(("name", "make"), cases(), ids=[name for name, _ in cases()])
+@pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
 @pytest.mark.parametrize("stages", [1, 6])
-def test_the_relaxation_costs_at_most_what_the_network_costs(name, make, stages):
+def test_the_relaxation_costs_at_most_what_the_network_costs(make, stages):
     case, rng = make(), np.random.default_rng(1)
     ac, soc = (make_horizon_program(case, network, stages) for network in ("ac", "soc"))
     gaps = []
@@ -54,8 +43,8 @@ def test_the_relaxation_costs_at_most_what_the_network_costs(name, make, stages)
     assert np.mean(gaps) < 0.1
 
 
-@pytest.mark.parametrize(("name", "make"), cases(), ids=[name for name, _ in cases()])
-def test_other_starts_find_the_same_optimum(name, make):
+@pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
+def test_other_starts_find_the_same_optimum(make):
     case, rng = make(), np.random.default_rng(2)
     program = NonlinearProgram(ac_form(case, stage_form(case, "soc")))
     form = program.form
