@@ -47,7 +47,7 @@ def ac_program(
         case: The system.
         stages: Their number.
         targets: None, ``strict`` or ``penalised``.
-        penalty: $ per hm3 of deviation from a penalised target; None: more than any saving.
+        penalty: $ per hm3 of deviation from a penalised target; None: ``default_penalty``.
         future: Weights of the columns for the cost of later stages, of one stage only; None: none.
 
     Raises:

@@ -31,7 +31,7 @@ def make_stage_program(
         case: The system.
         network: ``dc`` (HiGHS), ``dc_lossy`` or ``soc`` (Clarabel), or ``ac`` (IPOPT).
         targets: None, ``strict`` or ``penalised``.
-        penalty: $ per hm3 of deviation from a penalised target; None: more than any saving.
+        penalty: $ per hm3 of deviation from a penalised target; None: ``default_penalty``.
         future: Weights of the columns for the cost of later stages; None: none.
 
     Raises:
@@ -61,7 +61,7 @@ def make_horizon_program(
         network: As in ``make_stage_program``.
         stages: T, their number.
         targets: None, ``strict`` or ``penalised``.
-        penalty: $ per hm3 of deviation from a penalised target; None: more than any saving.
+        penalty: $ per hm3 of deviation from a penalised target; None: ``default_penalty``.
 
     Raises:
         ConfigError: an unknown network, or its solver is not installed.
