@@ -39,7 +39,7 @@ class InflowData(L.LightningDataModule):
         load_scale: Factor of all loads.
         initial_volume: hm3 of every plant, or of all; None: those of the case.
         stages: Length of a scenario.
-        first_stage: Stage of the case at which scenarios begin.
+        first_stage: Stage of the case at which scenarios begin; ``case`` has it as its stage 0.
         batch_size: Scenarios in a batch of one process. Good values: 4 to 16.
         batches: Batches of an epoch.
         validation: Scenarios to choose by.
@@ -95,20 +95,29 @@ class InflowData(L.LightningDataModule):
         self.validation, self.test = validation, test
         self.source, self.test_source, self.persistence = inflows, test_inflows or inflows, persistence
         self.seeds = (seed, validation_seed, test_seed)
-        self._case: HydrothermalCase | None = None
+        self._as_read: HydrothermalCase | None = None  # as it was read
+        self._case: HydrothermalCase | None = None  # from the first stage on
 
     @property
     def case(self) -> HydrothermalCase:
-        """The system."""
+        """The system, from the first stage on."""
         if self._case is None:
             raise ConfigError("the case is not open yet; call setup('fit') first.")
         return self._case
+
+    @property
+    def as_read(self) -> HydrothermalCase:
+        """The system, from its own first stage on."""
+        if self._as_read is None:
+            raise ConfigError("the case is not open yet; call setup('fit') first.")
+        return self._as_read
 
     def setup(self, stage: str) -> None:
         """Open the case."""
         if self._case is not None:
             return
-        self._case = case = self._system()
+        self._as_read = case = self._system()
+        self._case = case.from_stage(self.first_stage)
         if self.source == "historical" and case.inflows.shape[2] < 3:
             raise ConfigError(
                 f"data.inflows=historical, but {case.name} has {case.inflows.shape[2]} openings; at least 3 years, to "
@@ -179,12 +188,13 @@ class _Scenarios(Dataset):
     """Scenario n of a stream of chance, a function of the stream's seed and of n."""
 
     def __init__(self, data: InflowData, source: str, stream: int):
-        self._case, self._source = data.case, source
+        # Openings that are years begin with the case, not with the scenarios.
+        self._case, self._source = data.as_read, source
         self._place = (data.stages, data.first_stage)
         self._entropy = (stream, data.seeds[stream])
-        self._years = data.years(stream)
+        self._as_reads = data.years(stream)
         if source == "autoregressive":
-            self._process = AutoregressiveInflows.fit(data.case, persistence=data.persistence)
+            self._process = AutoregressiveInflows.fit(data.as_read, persistence=data.persistence)
 
     def __getitems__(self, numbers: list[int]) -> Batch:
         drawn = [self._draw(n, np.random.default_rng([*self._entropy, n])) for n in numbers]
@@ -195,7 +205,7 @@ class _Scenarios(Dataset):
         if self._source == "autoregressive":
             return {"inflows": self._process.sample(1, stages, rng, first)}
         if self._source == "historical":
-            years = np.roll(self._years, -number).tolist()
+            years = np.roll(self._as_reads, -number).tolist()
             return {"inflows": historical(self._case, 1, stages, rng, first, years=years)}
         openings = sample_openings(self._case, 1, stages, rng, first)
         return {"inflows": openings_to_inflows(self._case, openings, first), "openings": openings}

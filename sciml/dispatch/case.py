@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +209,15 @@ class HydrothermalCase:
             load_scale=load_scale,
             initial_volume=initial_volume,
         )
+
+    def from_stage(self, first: int) -> HydrothermalCase:
+        """The same system, whose stage 0 is this one's stage ``first``: its inflows, probabilities and demand."""
+
+        def turned(rows: Array) -> Array:
+            return np.roll(rows, -first, axis=0)
+
+        demand = None if self.demand is None else turned(self.demand)
+        return replace(self, inflows=turned(self.inflows), probabilities=turned(self.probabilities), demand=demand)
 
     def summary(self) -> str:
         """A plain text table: capacity, demand, storage, the cascade, inflows, and the range of coefficients."""

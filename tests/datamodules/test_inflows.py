@@ -44,6 +44,17 @@ def test_a_batch_holds_inflows_and_their_openings():
         np.testing.assert_array_equal(batch["inflows"], expected)
 
 
+def test_scenarios_that_begin_later_in_the_year_have_its_loads_and_openings():
+    whole, later = data(), data(first_stage=30)
+    batch = next(iter(later.train_dataloader()))
+    # What programs, rules and SDDP are made of counts stages from where the scenarios begin.
+    np.testing.assert_array_equal(openings_to_inflows(later.case, batch["openings"].numpy()), batch["inflows"])
+    np.testing.assert_array_equal(openings_to_inflows(whole.case, batch["openings"].numpy(), 30), batch["inflows"])
+    for mine, theirs in zip(later.case.load(4), whole.case.load(34), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert not np.array_equal(later.case.load(4)[0], whole.case.load(4)[0])
+
+
 def test_training_validation_and_test_have_scenarios_of_their_own():
     made = data(batch_size=7, validation=7)
     found = [next(iter(loader))["openings"] for loader in
