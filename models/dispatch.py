@@ -211,7 +211,9 @@ class DispatchLearning(SideBySide):
         checkpoint["dispatch"] = {"spent": spent, "history": [vars(record) for record in self.history]}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the training curve."""
+        """Go on with the training curve; the test of the best weights keeps the longer one of the whole run."""
+        if len(checkpoint["dispatch"]["history"]) < len(self.history):
+            return
         self._spent = checkpoint["dispatch"]["spent"]
         self.history = [Progress(**record) for record in checkpoint["dispatch"]["history"]]
 

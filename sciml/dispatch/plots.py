@@ -186,8 +186,8 @@ def paired_comparison(comparison: Comparison) -> Figure:
     mean = next(row.cost for row in comparison.rows if row.name == comparison.reference)
     rng = np.random.default_rng(0)
     axes.axvline(0, color=_DEMAND, linewidth=0.9)
-    # The reference, first in other figures, has the first colour there.
-    for place, (colour, row) in enumerate(zip(_cycle(len(rows) + 1)[1:], rows, strict=True)):
+    # The reference comes last in other figures, so that the others have the same colours in all.
+    for place, (colour, row) in enumerate(zip(_cycle(len(rows)), rows, strict=True)):
         each = 100 * comparison.differences[row.name] / mean
         axes.plot(each, place + rng.uniform(-0.22, 0.22, len(each)), ".", color=colour, alpha=0.35, markersize=5, mew=0)
         axes.errorbar(row.percent, place, xerr=row.percent_half, fmt="o", color=colour, capsize=8, ms=4, elinewidth=2)
